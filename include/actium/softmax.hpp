@@ -1,0 +1,56 @@
+#pragma once
+/// Softmax over the last axis, with its statistics and derivatives.
+#include <actium/context.hpp>
+#include <actium/tensor.hpp>
+
+#pragma GCC visibility push(default)
+namespace actium {
+
+struct SoftmaxOptions {
+  double temperature = 1;  ///< logits are divided by it; finite and > 0
+};
+
+// Shapes: logits z and probabilities p are [..., n]; each row of n is one distribution; statistics are [...]
+// (a rank-1 z gives one number: a view of shape [1] or []). dtypes: f64, f32, f16, bf16, one for all tensors
+// of a call; f16 and bf16 compute in f32 and round once. All tensors contiguous and on the context's device.
+// A size of zero is valid.
+//
+// Each row is shifted by its maximum, so the error does not grow with max|z| and no finite row overflows. A
+// row's result depends on nothing but the row: not on the batch, nor on the launch. Rows that hold NaN or
+// +inf, and rows that are all -inf, give NaN (as in PyTorch); logsumexp of an all -inf or empty row is -inf.
+// A single -inf has probability 0.
+//
+// In place is safe where an output of shape [..., n] is exactly an input; any other overlap is an error. On
+// CUDA the calls are asynchronous, allocate nothing, never synchronise and can be captured in a graph.
+//
+// Throws Error(kInvalidArgument) for a temperature that is not finite and > 0, a rank of 0, and as the
+// activations do.
+
+/// p_i = exp(z_i / T) / sum_j exp(z_j / T).
+void softmax(const Context& ctx, ConstTensorView z, TensorView p, const SoftmaxOptions& options = {});
+
+/// log p_i = z_i / T - logsumexp(z / T), accurate for the dominant element too (log1p of the others' sum).
+void log_softmax(const Context& ctx, ConstTensorView z, TensorView log_p, const SoftmaxOptions& options = {});
+
+/// log sum_j exp(z_j / T), one number a row.
+void logsumexp(const Context& ctx, ConstTensorView z, TensorView result, const SoftmaxOptions& options = {});
+
+/// H = -sum_j p_j log p_j in nats, one number a row, from the logits.
+void entropy(const Context& ctx, ConstTensorView z, TensorView result, const SoftmaxOptions& options = {});
+
+/// dz = p * (dp - <p, dp>) / T: the vector-Jacobian product from saved probabilities.
+void softmax_vjp(const Context& ctx, ConstTensorView p, ConstTensorView dp, TensorView dz,
+                 const SoftmaxOptions& options = {});
+
+/// tp = p * (tz - <p, tz>) / T: the Jacobian-vector product from saved probabilities. (The Jacobian is
+/// symmetric, so this is the same map as softmax_vjp.)
+void softmax_jvp(const Context& ctx, ConstTensorView p, ConstTensorView tz, TensorView tp,
+                 const SoftmaxOptions& options = {});
+
+/// J = (diag(p) - p p^T) / T, [..., n] -> [..., n, n], written densely: n times the memory of p, so meant for
+/// small rows. J may not overlap p.
+void softmax_jacobian(const Context& ctx, ConstTensorView p, TensorView jacobian,
+                      const SoftmaxOptions& options = {});
+
+}  // namespace actium
+#pragma GCC visibility pop
