@@ -2,6 +2,7 @@
 /// Signal propagation: what one random layer does to a signal. Part of actium::propagation.
 #include <actium/activation.hpp>
 #include <actium/initializer.hpp>
+#include <string>
 #include <vector>
 
 #pragma GCC visibility push(default)
@@ -13,6 +14,9 @@ namespace actium {
 /// f64. cuBLAS on CUDA (its handle and workspace are made on the context's first product: not capturable
 /// before that), OpenBLAS on the CPU.
 void matmul(const Context& ctx, ConstTensorView a, ConstTensorView b, TensorView c);
+
+/// The CPU's BLAS and its version, "OpenBLAS 0.3.21".
+std::string blas_name();
 
 /// What a tensor x [..., units] looks like; rows are all axes but the last.
 struct SignalStatistics {

@@ -1,0 +1,79 @@
+#include "cuda_check.hpp"
+
+#if ACTIUM_CUDA
+#include <cuda_runtime_api.h>
+#endif
+
+namespace actium {
+
+#if ACTIUM_CUDA
+namespace {
+std::string hint_for(cudaError_t status) {
+  switch (status) {
+    case cudaErrorNoKernelImageForDevice:
+      return "this build has kernels for sm " ACTIUM_ARCHITECTURES
+             "; rebuild with -DCMAKE_CUDA_ARCHITECTURES=native";
+    case cudaErrorUnsupportedPtxVersion:
+    case cudaErrorInsufficientDriver: {
+      int driver = 0;
+      if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
+        return "no NVIDIA driver on this machine";
+      return "the driver is older than the CUDA toolkit of this build: update the driver";
+    }
+    case cudaErrorNoDevice:
+      return "no NVIDIA GPU is visible; check CUDA_VISIBLE_DEVICES";
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchFailure:
+      return "an earlier kernel on this device failed; the process must restart";
+    default:
+      return {};
+  }
+}
+}  // namespace
+
+void throw_if_cuda_failed(int status, const char* call) {
+  const auto code = static_cast<cudaError_t>(status);
+  if (code == cudaSuccess) return;
+  throw Error(code == cudaErrorMemoryAllocation ? ErrorKind::kOutOfMemory : ErrorKind::kCuda,
+              std::string(call) + ": " + cudaGetErrorName(code) + ": " + cudaGetErrorString(code),
+              hint_for(code));
+}
+
+const std::string& cuda_unavailable_reason() {
+  static const std::string reason = [] {
+    int driver = 0, devices = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
+      return std::string("no NVIDIA driver on this machine");
+    const cudaError_t status = cudaGetDeviceCount(&devices);
+    if (status == cudaSuccess && devices > 0) return std::string();
+    cudaGetLastError();  // ours: the failed count of devices, asked for before any work of the user could
+                         // fail
+    if (status == cudaSuccess || status == cudaErrorNoDevice) return std::string("no NVIDIA GPU is visible");
+    return std::string(cudaGetErrorString(status));
+  }();
+  return reason;
+}
+
+DeviceGuard::DeviceGuard(int device) {
+  int current = 0;
+  ACTIUM_CUDA_TRY(cudaGetDevice(&current));
+  if (current == device) return;
+  ACTIUM_CUDA_TRY(cudaSetDevice(device));
+  previous_ = current;
+}
+DeviceGuard::~DeviceGuard() {
+  if (previous_ >= 0) cudaSetDevice(previous_);
+}
+#else
+void throw_if_cuda_failed(int, const char*) {}
+
+const std::string& cuda_unavailable_reason() {
+  static const std::string reason = "this build of actium has no CUDA kernels";
+  return reason;
+}
+
+DeviceGuard::DeviceGuard(int) {}
+DeviceGuard::~DeviceGuard() = default;
+#endif
+
+}  // namespace actium

@@ -1,0 +1,39 @@
+#pragma once
+// The edge to the CUDA runtime on the host side: one way to turn its status codes into actium::Error.
+#include <actium/error.hpp>
+#include <string>
+
+#pragma GCC visibility push(default)  // actium::propagation links to it, nobody else
+namespace actium {
+
+#if ACTIUM_CUDA
+inline constexpr bool kCudaBuilt = true;
+#else
+inline constexpr bool kCudaBuilt = false;
+#endif
+
+/// Throws Error for a cudaError_t (passed as int) other than success: the call, CUDA's name and text for the
+/// code, and a hint where the text misleads. Does not touch CUDA's last-error state, which belongs to the
+/// user.
+void throw_if_cuda_failed(int status, const char* call);
+
+/// Why no CUDA device can be used, or an empty string if one can. Asks the driver once in a process.
+const std::string& cuda_unavailable_reason();
+
+/// Sets the CUDA device for a scope and restores the caller's. Does nothing in a build without CUDA.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device);
+  ~DeviceGuard();
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int previous_ = -1;
+};
+
+}  // namespace actium
+#pragma GCC visibility pop
+
+/// Runs a CUDA runtime call (or a launcher) and throws Error when it fails.
+#define ACTIUM_CUDA_TRY(call) ::actium::throw_if_cuda_failed(static_cast<int>(call), #call)

@@ -1,0 +1,81 @@
+#include <actium/gated.hpp>
+#include <vector>
+
+#include "cuda_check.hpp"
+#include "dispatch.hpp"
+#include "kernels/launch.hpp"
+#include "reference/reference.hpp"
+#include "validate.hpp"
+
+namespace actium {
+
+namespace {
+constexpr GatedInfo kGatedUnits[] = {
+#define ACTIUM_GATED_UNIT(name, activation, formula) \
+  {GatedKind::name, #name, ActivationKind::activation, formula},
+#include <actium/gated_units.def>
+};
+}  // namespace
+
+std::span<const GatedInfo> gated_units() { return kGatedUnits; }
+
+GatedUnit GatedUnit::parse(std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const GatedInfo& info : kGatedUnits) {
+    if (info.name == name) return GatedUnit(info.kind);
+    names.push_back(info.name);
+  }
+  throw_unknown_name("gated unit", name, names);
+}
+
+void gated_forward(const Context& ctx, const GatedUnit& unit, const GatedInput& x, TensorView y) {
+  const Validator check("gated_forward", ctx);
+  check.tensor("gate", x.gate);
+  check.tensor("content", x.content, x.gate.dtype(), x.gate.shape());
+  check.tensor("y", y, x.gate.dtype(), x.gate.shape());
+  check.same_or_disjoint("y", y, "gate", x.gate);
+  check.same_or_disjoint("y", y, "content", x.content);
+  if (y.count() == 0) return;
+  if constexpr (kCudaBuilt)
+    if (ctx.is_cuda()) {
+      const DeviceGuard guard(ctx.device());
+      return visit_dtype(y.dtype(), [&]<class T>(std::type_identity<T>) {
+        ACTIUM_CUDA_TRY(kernels::launch_gated_forward(unit.kind(), x.gate.data_as<T>(),
+                                                      x.content.data_as<T>(), y.data_as<T>(), y.count(),
+                                                      ctx.stream()));
+      });
+    }
+  reference::gated_forward(unit, x, y, ctx.threads());
+}
+
+void gated_backward(const Context& ctx, const GatedUnit& unit, const GatedInput& x, ConstTensorView dy,
+                    const GatedOutput& dx) {
+  const Validator check("gated_backward", ctx);
+  check.tensor("gate", x.gate);
+  check.tensor("content", x.content, x.gate.dtype(), x.gate.shape());
+  check.tensor("dy", dy, x.gate.dtype(), x.gate.shape());
+  const struct {
+    std::string_view name;
+    const TensorView& tensor;
+  } outputs[] = {{"dx.gate", dx.gate}, {"dx.content", dx.content}};
+  for (const auto& [name, out] : outputs) {
+    check.tensor(name, out, x.gate.dtype(), x.gate.shape());
+    check.same_or_disjoint(name, out, "gate", x.gate);
+    check.same_or_disjoint(name, out, "content", x.content);
+    check.same_or_disjoint(name, out, "dy", dy);
+  }
+  check.disjoint("dx.gate", dx.gate, "dx.content", dx.content);
+  if (dy.count() == 0) return;
+  if constexpr (kCudaBuilt)
+    if (ctx.is_cuda()) {
+      const DeviceGuard guard(ctx.device());
+      return visit_dtype(dy.dtype(), [&]<class T>(std::type_identity<T>) {
+        ACTIUM_CUDA_TRY(kernels::launch_gated_backward(
+            unit.kind(), x.gate.data_as<T>(), x.content.data_as<T>(), dy.data_as<T>(), dx.gate.data_as<T>(),
+            dx.content.data_as<T>(), dy.count(), ctx.stream()));
+      });
+    }
+  reference::gated_backward(unit, x, dy, dx, ctx.threads());
+}
+
+}  // namespace actium

@@ -1,0 +1,150 @@
+#include "validate.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <vector>
+
+#include "cuda_check.hpp"
+
+#if ACTIUM_CUDA
+#include <cuda_runtime_api.h>
+#endif
+
+namespace actium {
+
+namespace {
+std::atomic<bool> cuda_in_use = false;
+
+bool overlap(const ConstTensorView& a, const ConstTensorView& b) {
+  const auto a0 = reinterpret_cast<std::uintptr_t>(a.data()), b0 = reinterpret_cast<std::uintptr_t>(b.data());
+  return a.bytes() > 0 && b.bytes() > 0 && a0 < b0 + static_cast<std::uintptr_t>(b.bytes()) &&
+         b0 < a0 + static_cast<std::uintptr_t>(a.bytes());
+}
+
+std::string pair(std::string_view a, std::string_view b) { return std::string(a) + " and " + std::string(b); }
+
+/// Number of single-letter insertions, deletions and replacements between two words.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+}  // namespace
+
+void note_cuda_in_use() { cuda_in_use = true; }
+
+std::string number(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
+}
+
+void Validator::fail(const std::string& what, const std::string& want, const std::string& got,
+                     const std::string& hint) const {
+  throw Error(ErrorKind::kInvalidArgument,
+              std::string(function_) + ": " + what + ": want " + want + ", got " + got, hint);
+}
+
+void Validator::tensor(std::string_view name, const ConstTensorView& t) const {
+  const std::string n(name);
+  if (!t.contiguous()) {
+    std::string got = "[";
+    for (const std::int64_t stride : t.strides())
+      got += (got.size() > 1 ? ", " : "") + std::to_string(stride);
+    fail(n + ".strides", "those of contiguous " + t.shape().to_string(), got + "]");
+  }
+  if (t.count() == 0) return;
+  if (t.data() == nullptr) fail(n, "memory for " + std::to_string(t.count()) + " elements", "a null pointer");
+  if (reinterpret_cast<std::uintptr_t>(t.data()) % size_of(t.dtype()) != 0)
+    fail(n, "a pointer aligned to " + std::to_string(size_of(t.dtype())) + " bytes", "a misaligned one");
+  device(name, t);
+}
+
+void Validator::tensor(std::string_view name, const ConstTensorView& t, DType dtype,
+                       const Shape& shape) const {
+  if (t.dtype() != dtype)
+    fail(std::string(name) + ".dtype", std::string(to_string(dtype)), std::string(to_string(t.dtype())));
+  if (t.shape() != shape) fail(std::string(name) + ".shape", shape.to_string(), t.shape().to_string());
+  tensor(name, t);
+}
+
+void Validator::rank(std::string_view name, const ConstTensorView& t, int minimum) const {
+  if (t.shape().rank() < minimum)
+    fail(std::string(name) + ".rank", "at least " + std::to_string(minimum),
+         std::to_string(t.shape().rank()));
+}
+
+void Validator::same_or_disjoint(std::string_view out_name, const ConstTensorView& out,
+                                 std::string_view in_name, const ConstTensorView& in) const {
+  if (out.data() == in.data() && out.bytes() == in.bytes()) return;
+  if (overlap(out, in))
+    fail(pair(out_name, in_name), "the same memory or disjoint memory", "a partial overlap");
+}
+
+void Validator::disjoint(std::string_view out_name, const ConstTensorView& out, std::string_view other_name,
+                         const ConstTensorView& other) const {
+  if (overlap(out, other)) fail(pair(out_name, other_name), "disjoint memory", "an overlap");
+}
+
+void Validator::positive(std::string_view name, double value) const {
+  if (!(std::isfinite(value) && value > 0)) fail(std::string(name), "finite and > 0", number(value));
+}
+
+void Validator::finite(std::string_view name, double value) const {
+  if (!std::isfinite(value)) fail(std::string(name), "a finite number", number(value));
+}
+
+void Validator::device([[maybe_unused]] std::string_view name,
+                       [[maybe_unused]] const ConstTensorView& t) const {
+#if ACTIUM_CUDA
+  if (!cuda_in_use) return;
+  cudaPointerAttributes attributes{};
+  ACTIUM_CUDA_TRY(cudaPointerGetAttributes(&attributes, t.data()));
+  const std::string n(name);
+  if (!ctx_.is_cuda()) {
+    if (attributes.type == cudaMemoryTypeDevice)
+      fail(n, "host memory (the context is the CPU)",
+           "memory of CUDA device " + std::to_string(attributes.device));
+  } else if (attributes.type == cudaMemoryTypeUnregistered) {
+    int pageable = 0;  // some systems let kernels read any host memory
+    ACTIUM_CUDA_TRY(cudaDeviceGetAttribute(&pageable, cudaDevAttrPageableMemoryAccess, ctx_.device()));
+    if (!pageable)
+      fail(n, "device memory (the context is CUDA)", "host memory",
+           "actium::Tensor(ctx, host_values) copies it there");
+  } else if (attributes.type == cudaMemoryTypeDevice && attributes.device != ctx_.device()) {
+    fail(n, "memory of CUDA device " + std::to_string(ctx_.device()),
+         "of device " + std::to_string(attributes.device));
+  }
+#endif
+}
+
+void throw_unknown_name(std::string_view what, std::string_view given,
+                        std::span<const std::string_view> known) {
+  std::string list;
+  std::string_view nearest;
+  std::size_t best = std::max<std::size_t>(2, given.size() / 2) + 1;  // further away than this is no help
+  for (const std::string_view name : known) {
+    list += (list.empty() ? "" : ", ") + std::string(name);
+    if (const std::size_t distance = edit_distance(given, name); distance < best) {
+      best = distance;
+      nearest = name;
+    }
+  }
+  const std::string guess = nearest.empty() ? "" : " did you mean '" + std::string(nearest) + "'?";
+  throw Error(ErrorKind::kUnknownName,
+              "no " + std::string(what) + " '" + std::string(given) + "';" + guess + " there are: " + list);
+}
+
+}  // namespace actium

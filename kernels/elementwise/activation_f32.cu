@@ -1,0 +1,5 @@
+#include "elementwise/activation.cuh"
+
+namespace actium::kernels {
+ACTIUM_INSTANTIATE_ACTIVATIONS(float)
+}  // namespace actium::kernels
