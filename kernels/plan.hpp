@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 namespace actium::kernels {
 
@@ -11,12 +12,14 @@ namespace actium::kernels {
 inline constexpr int kElementwiseThreads = 256;
 inline constexpr std::uintptr_t kPacketBytes = 16;  // one vector load or store of a thread
 
-/// How many packets of each input a thread loads before it computes: enough bytes in flight for the memory system with
-/// few inputs, few registers with many.
-constexpr int packets_per_thread(int inputs) { return inputs == 1 ? 2 : 1; }
+/// How many packets of each input a thread loads before it computes: enough bytes in flight for the memory
+/// system with few inputs, few registers with many.
+template <int Inputs>
+inline constexpr int kPacketsPerThread = Inputs == 1 ? 2 : 1;
 
-/// The elements [head, head + tiles * tile) are done in whole tiles of packets, one tile a block; one more block does
-/// the rest element by element: the head, which brings the first pointer to a packet boundary, and the tail.
+/// The elements [head, head + tiles * tile) are done in whole tiles of packets, one tile a block; one more
+/// block does the rest element by element: the head, which brings the first pointer to a packet boundary, and
+/// the tail.
 struct ElementwisePlan {
   std::int64_t head = 0;
   std::int64_t tiles = 0;
@@ -44,16 +47,15 @@ ElementwisePlan plan_elementwise(std::int64_t count, std::int64_t element_bytes,
 // ---------------------------------------------------------------- softmax
 
 inline constexpr int kWarpSize = 32;
-inline constexpr int kRowWarpThreads = 128;                        // 4 rows a block in the warp kernels
-inline constexpr int kRowWarpMaxColumns = 1024;                    // longer rows take a block each
-inline constexpr int kMaxColumnsPerLane = kRowWarpMaxColumns / kWarpSize;
+inline constexpr int kRowWarpThreads = 128;      // 4 rows a block in the warp kernels
+inline constexpr int kRowWarpMaxColumns = 1024;  // longer rows take a block each
 
-/// How many columns a lane keeps in registers: the power of two that covers the row; 0 = use the block kernel.
+/// How many columns a lane keeps in registers: the smallest compiled number that covers the row; 0 = use the
+/// block kernel.
 constexpr int columns_per_lane(std::int64_t columns) {
-  if (columns > kRowWarpMaxColumns) return 0;
-  int per_lane = 1;
-  while (per_lane * kWarpSize < columns) per_lane *= 2;
-  return per_lane;
+  for (const int per_lane : {1, 4, 16, 32})
+    if (columns <= per_lane * kWarpSize) return per_lane;
+  return 0;
 }
 
 /// Threads of the block kernel: about 8 columns a thread, at most 1024.

@@ -1,20 +1,22 @@
 #pragma once
-// The vocabulary of the kernels: launching, shared memory, element conversion, packets, reductions. Together with
-// <actium/device/intrinsics.cuh> (approximations that users' kernels need too) the one place for intrinsics and PTX.
+// The vocabulary of the kernels: launching, shared memory, element conversion, packets, reductions. Together
+// with <actium/device/intrinsics.cuh> (approximations that users' kernels need too) the one place for
+// intrinsics and PTX.
 //
-// Rules that let the same sources run by emulation: kernels are launched through launch(), shared memory is declared
-// through ACTIUM_SHARED, threads leave a kernel only after its last block barrier.
-#include <actium/device/intrinsics.cuh>
-#include <actium/dtype.hpp>
+// Rules that let the same sources run by emulation: kernels are launched through launch(), shared memory is
+// declared through ACTIUM_SHARED, threads leave a kernel only after its last block barrier.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+#include <actium/device/intrinsics.cuh>
+#include <actium/dtype.hpp>
 #include <cstdint>
 #include <type_traits>
 
 #include "plan.hpp"
 
-static_assert(__cplusplus >= 202002L, "kernels are C++20: CMake 3.25 silently gives C++17 without the cache entry");
+static_assert(__cplusplus >= 202002L,
+              "kernels are C++20: CMake 3.25 silently gives C++17 without the cache entry");
 
 namespace actium::kernels {
 
@@ -51,12 +53,15 @@ __device__ inline float widen(bf16 x) { return __bfloat162float(__ushort_as_bflo
 
 template <class T>
 __device__ T narrow(Compute<T> x) {  // one rounding, to nearest even
-  if constexpr (std::is_same_v<T, f16>) {
-    return f16::from_bits(__half_as_ushort(__float2half_rn(x)));
-  } else if constexpr (std::is_same_v<T, bf16>) {
-    return bf16::from_bits(__bfloat16_as_ushort(__float2bfloat16_rn(x)));
-  } else {
+  if constexpr (std::is_same_v<T, Compute<T>>) {
     return x;
+  } else {
+    T y;
+    if constexpr (std::is_same_v<T, f16>)
+      y.bits = __half_as_ushort(__float2half_rn(x));
+    else
+      y.bits = __bfloat16_as_ushort(__float2bfloat16_rn(x));
+    return y;
   }
 }
 
@@ -92,30 +97,40 @@ __device__ void store_packet(T* p, const Packet<T>& packet, bool aligned) {
 
 struct Sum {
   template <class T>
-  __device__ T operator()(T a, T b) const { return a + b; }
+  __device__ T operator()(T a, T b) const {
+    return a + b;
+  }
   template <class T>
-  __device__ static T identity() { return T(0); }
+  __device__ static T identity() {
+    return T(0);
+  }
 };
 struct Max {  // NaN propagates
   template <class T>
-  __device__ T operator()(T a, T b) const { return device::max_nan(a, b); }
+  __device__ T operator()(T a, T b) const {
+    return device::max_nan(a, b);
+  }
   template <class T>
-  __device__ static T identity() { return -static_cast<T>(INFINITY); }
+  __device__ static T identity() {
+    return -static_cast<T>(INFINITY);
+  }
 };
 
 /// The same value in every lane, in the same order on every run: a butterfly over the whole warp.
 template <class Op, class T>
 __device__ T warp_reduce(Op op, T v) {
 #pragma unroll
-  for (int offset = kWarpSize / 2; offset > 0; offset /= 2) v = op(v, __shfl_xor_sync(0xffffffffu, v, offset));
+  for (int offset = kWarpSize / 2; offset > 0; offset /= 2)
+    v = op(v, __shfl_xor_sync(0xffffffffu, v, offset));
   return v;
 }
 
-/// The same value in every thread. `partial` is shared memory for one T a warp; the first barrier lets it be reused
-/// from one call to the next. Every thread of the block calls it.
+/// The same value in every thread. `partial` is shared memory for one T a warp; the first barrier lets it be
+/// reused from one call to the next. Every thread of the block calls it.
 template <class Op, class T>
 __device__ T block_reduce(Op op, T v, T* partial /* [32] */) {
-  const unsigned lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize, warps = blockDim.x / kWarpSize;
+  const unsigned lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize,
+                 warps = blockDim.x / kWarpSize;
   v = warp_reduce(op, v);
   __syncthreads();
   if (lane == 0) partial[warp] = v;

@@ -8,7 +8,7 @@ namespace actium::reference {
 namespace {
 
 template <class S>
-using ValueAndSlope = Dual<S> (*)(S x, const double* parameters);
+using ValueAndSlope = Dual<S> (*)(const S& x, const double* parameters);
 
 /// The formula of an activation with its derivative by dual numbers.
 template <class S>

@@ -75,9 +75,10 @@ Status launch_jvp(const ActivationArguments& f, const T* x, const T* tx, T* y, T
 }
 
 /// One dtype's kernels, compiled in a file of its own.
-#define ACTIUM_INSTANTIATE_ACTIVATIONS(T)                                                                          \
-  template Status launch_forward<T>(const ActivationArguments&, const T*, T*, std::int64_t, Stream);               \
-  template Status launch_backward<T>(const ActivationArguments&, const T*, const T*, T*, std::int64_t, Stream);    \
+#define ACTIUM_INSTANTIATE_ACTIVATIONS(T)                                                              \
+  template Status launch_forward<T>(const ActivationArguments&, const T*, T*, std::int64_t, Stream);   \
+  template Status launch_backward<T>(const ActivationArguments&, const T*, const T*, T*, std::int64_t, \
+                                     Stream);                                                          \
   template Status launch_jvp<T>(const ActivationArguments&, const T*, const T*, T*, T*, std::int64_t, Stream);
 
 }  // namespace actium::kernels

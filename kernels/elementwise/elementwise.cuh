@@ -1,9 +1,10 @@
 #pragma once
 // The skeleton of every elementwise operation: out[o][i] = function(in[0][i], in[1][i], ...).
 //
-// Parallel shape: flat tiles, one block a tile, 16-byte packets; one more block for the ragged edges. Each input is read
-// once and each output written once; outputs may be the inputs themselves, because a thread loads all of its elements
-// before it stores any. Deterministic; no shared memory, no atomics. 64-bit tile bases, 32-bit offsets inside a tile.
+// Parallel shape: flat tiles, one block a tile, 16-byte packets; one more block for the ragged edges. Each
+// input is read once and each output written once; outputs may be the inputs themselves, because a thread
+// loads all of its elements before it stores any. Deterministic; no shared memory, no atomics. 64-bit tile
+// bases, 32-bit offsets inside a tile.
 #include "simt.cuh"
 
 namespace actium::kernels {
@@ -15,7 +16,7 @@ struct ElementwiseTensors {
 };
 
 template <class T, int Inputs>
-inline constexpr int kElementwiseTile = kElementwiseThreads * packets_per_thread(Inputs) * Packet<T>::kCount;
+inline constexpr int kElementwiseTile = kElementwiseThreads* kPacketsPerThread<Inputs>* Packet<T>::kCount;
 
 // ---------------------------------------------------------------- kernel
 
@@ -25,7 +26,7 @@ __global__ void __launch_bounds__(kElementwiseThreads)
     elementwise_kernel(Function function, ElementwiseTensors<T, Inputs, Outputs> tensors,
                        ElementwisePlan plan) {
   using C = Compute<T>;
-  constexpr int kPackets = packets_per_thread(Inputs), kCount = Packet<T>::kCount;
+  constexpr int kPackets = kPacketsPerThread<Inputs>, kCount = Packet<T>::kCount;
 
   if (blockIdx.x < plan.tiles) {
     const std::int64_t tile = plan.head + static_cast<std::int64_t>(blockIdx.x) * kElementwiseTile<T, Inputs>;
@@ -77,8 +78,8 @@ int launch_elementwise(const Function& function, const ElementwiseTensors<T, Inp
   for (int i = 0; i < Inputs; ++i) addresses[i] = reinterpret_cast<std::uintptr_t>(tensors.in[i]);
   for (int o = 0; o < Outputs; ++o) addresses[Inputs + o] = reinterpret_cast<std::uintptr_t>(tensors.out[o]);
   const ElementwisePlan plan = plan_elementwise(count, sizeof(T), kElementwiseTile<T, Inputs>, addresses);
-  return launch(elementwise_kernel<Function, T, Inputs, Outputs>, plan.blocks(), kElementwiseThreads, stream, function,
-                tensors, plan);
+  return launch(elementwise_kernel<Function, T, Inputs, Outputs>, plan.blocks(), kElementwiseThreads, stream,
+                function, tensors, plan);
 }
 
 }  // namespace actium::kernels

@@ -1,6 +1,7 @@
 #pragma once
-// y = content * act(gate), and dgate = (dy content) act'(gate), dcontent = dy act(gate), on the elementwise skeleton.
-// Bytes moved an element: 3 and 5 times the element's size. 16-bit types: the activated gate stays in f32.
+// y = content * act(gate), and dgate = (dy content) act'(gate), dcontent = dy act(gate), on the elementwise
+// skeleton. Bytes moved an element: 3 and 5 times the element's size. 16-bit types: the activated gate stays
+// in f32.
 #include <actium/device/activation_ops.cuh>
 
 #include "elementwise/elementwise.cuh"
@@ -33,8 +34,8 @@ struct GatedBackward {
 // ---------------------------------------------------------------- launchers
 
 namespace detail {
-/// The switch from a unit to the kernel of its gate's activation. No gate activation has parameters yet, so the
-/// activation's own (unused) parameters are zero.
+/// The switch from a unit to the kernel of its gate's activation. No gate activation has parameters yet, so
+/// the activation's own (unused) parameters are zero.
 template <template <ActivationKind, class> class Function, class T, int Inputs, int Outputs>
 Status launch_gated(GatedKind unit, const ElementwiseTensors<T, Inputs, Outputs>& tensors, std::int64_t count,
                     Stream stream) {
@@ -50,19 +51,22 @@ Status launch_gated(GatedKind unit, const ElementwiseTensors<T, Inputs, Outputs>
 }  // namespace detail
 
 template <class T>
-Status launch_gated_forward(GatedKind unit, const T* gate, const T* content, T* y, std::int64_t count, Stream stream) {
-  return detail::launch_gated<GatedForward>(unit, ElementwiseTensors<T, 2, 1>{{gate, content}, {y}}, count, stream);
+Status launch_gated_forward(GatedKind unit, const T* gate, const T* content, T* y, std::int64_t count,
+                            Stream stream) {
+  return detail::launch_gated<GatedForward>(unit, ElementwiseTensors<T, 2, 1>{{gate, content}, {y}}, count,
+                                            stream);
 }
 
 template <class T>
-Status launch_gated_backward(GatedKind unit, const T* gate, const T* content, const T* dy, T* dgate, T* dcontent,
-                             std::int64_t count, Stream stream) {
+Status launch_gated_backward(GatedKind unit, const T* gate, const T* content, const T* dy, T* dgate,
+                             T* dcontent, std::int64_t count, Stream stream) {
   return detail::launch_gated<GatedBackward>(
       unit, ElementwiseTensors<T, 3, 2>{{gate, content, dy}, {dgate, dcontent}}, count, stream);
 }
 
-#define ACTIUM_INSTANTIATE_GATED(T)                                                                             \
-  template Status launch_gated_forward<T>(GatedKind, const T*, const T*, T*, std::int64_t, Stream);             \
-  template Status launch_gated_backward<T>(GatedKind, const T*, const T*, const T*, T*, T*, std::int64_t, Stream);
+#define ACTIUM_INSTANTIATE_GATED(T)                                                                       \
+  template Status launch_gated_forward<T>(GatedKind, const T*, const T*, T*, std::int64_t, Stream);       \
+  template Status launch_gated_backward<T>(GatedKind, const T*, const T*, const T*, T*, T*, std::int64_t, \
+                                           Stream);
 
 }  // namespace actium::kernels

@@ -1,0 +1,5 @@
+#include "softmax/softmax.cuh"
+
+namespace actium::kernels {
+ACTIUM_INSTANTIATE_SOFTMAX(bf16)
+}  // namespace actium::kernels

@@ -1,0 +1,322 @@
+// forward, backward and jvp of every registry entry, in every dtype, on every device, against the reference
+// formulas in extended precision with derivatives from dual numbers. (activation_reference_test.cpp holds
+// those against MPFR.)
+#include <actium/activation.hpp>
+#include <cmath>
+
+#include "dispatch.hpp"
+#include "kernels/plan.hpp"
+#include "reference/activation_formulas.hpp"
+#include "support/devices.hpp"
+#include "support/guarded.hpp"
+#include "support/ulp.hpp"
+
+namespace {
+
+using namespace actium;
+using namespace actium_test;
+
+template <class T>
+long double wide(T x) {
+  return static_cast<long double>(static_cast<double>(x));
+}
+
+reference::Dual<long double> exact(const Activation& f, long double x) {
+  const double* p = f.parameters().data();
+  switch (f.kind()) {
+#define ACTIUM_ACTIVATION(name, ...) \
+  case ActivationKind::name:         \
+    return reference::value_and_slope<ActivationKind::name, long double>(x, p);
+#include <actium/activations.def>
+  }
+  return {0.0L, 0.0L};
+}
+
+/// The unit in the last place of `x` in a dtype; the smallest subnormal for 0.
+long double ulp_of(long double x, DType dtype) {
+  const Format format = format_of(dtype);
+  const int exponent =
+      x == 0 || !std::isfinite(x) ? format.min_exponent : std::max(format.min_exponent, std::ilogb(x));
+  return std::ldexp(1.0L, exponent - format.mantissa_bits);
+}
+
+/// Bounds in ULP of what is stored. The CPU path rounds an extended-precision result once.
+double value_bound(const Context& ctx, const ActivationInfo& info, DType dtype) {
+  return ctx.is_cuda() ? info.ulp_bound(dtype, 0) : 0.502;
+}
+
+/// dy * slope, rounded once, where the slope was right to `bound` ULP of the type that computes.
+bool product_close(double got, long double factor, long double slope, DType dtype, double slope_bound) {
+  const long double want = factor * slope;
+  if (std::isnan(want) || std::isnan(got)) return std::isnan(want) && std::isnan(got);
+  const DType computes = dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+  const long double largest = std::ldexp(1.0L, format_of(dtype).max_exponent + 1);
+  if (std::fabs(want) >= largest * (1 - std::ldexp(1.0L, -format_of(dtype).mantissa_bits - 2)))
+    return std::isinf(got) == !std::isnan(want) && std::signbit(got) == std::signbit(want);
+  const long double tolerance =
+      std::fabs(factor) * static_cast<long double>(slope_bound) * ulp_of(slope, computes) +
+      0.5001L * ulp_of(want, dtype) + 0.5001L * ulp_of(want, computes);
+  return std::fabs(static_cast<long double>(got) - want) <= tolerance;
+}
+
+std::vector<Activation> every_activation() {
+  std::vector<Activation> list;
+  for (const ActivationInfo& info : activations()) {
+    list.emplace_back(info.kind, info.parameter_defaults);
+    if (info.parameter_count > 0) list.emplace_back(info.kind, std::array<double, 2>{-0.3, 0.7});
+  }
+  return list;
+}
+
+/// body.operator()<T>(activation) for every activation and dtype.
+template <class Body>
+void for_each_case(const Body& body) {
+  for (const Activation& f : every_activation())
+    for (const DType dtype : kDTypes) {
+      SCOPED_TRACE(f.to_string() + " " + std::string(to_string(dtype)));
+      visit_dtype(dtype, [&]<class T>(std::type_identity<T>) { body.template operator()<T>(f); });
+    }
+}
+
+class ActivationTest : public DeviceTest {};
+ACTIUM_INSTANTIATE_DEVICES(ActivationTest);
+
+TEST_P(ActivationTest, ForwardBackwardAndJvpOnSampledBitPatterns) {
+  const Context ctx = context();
+  SCOPED_TRACE(seed_message(kSeed));
+  for_each_case(
+      [&]<class T>(const Activation& f) {
+        const DType dtype = dtype_of<T>::value;
+        const std::vector<T> x = sample<T>(5003, kSeed), dy = normal_sample<T>(x.size(), kSeed + 1);
+        Guarded<T> xs(ctx, x), dys(ctx, dy), y(ctx, x.size()), dx(ctx, x.size()), y2(ctx, x.size()),
+            ty(ctx, x.size());
+        forward(ctx, f, xs.view(), y.view());
+        backward(ctx, f, xs.view(), dys.view(), dx.view());
+        jvp(ctx, f, xs.view(), dys.view(), y2.view(), ty.view());
+        const std::vector<T> ys = y.read(), dxs = dx.read(), y2s = y2.read(), tys = ty.read();
+        const double bound = value_bound(ctx, f.info(), dtype);
+        const double slope_bound =
+            ctx.is_cuda() ? f.info().ulp_bound(dtype == DType::kF64 ? DType::kF64 : DType::kF32, 1) : 0.01;
+        for (std::size_t i = 0; i < x.size(); ++i) {
+          const auto [value, slope] = exact(f, wide(x[i]));
+          ASSERT_LE(ulp_error(static_cast<double>(ys[i]), value, format_of(dtype)), bound)
+              << "x = " << static_cast<double>(x[i]) << " y = " << static_cast<double>(ys[i]) << " want "
+              << value;
+          ASSERT_TRUE(product_close(static_cast<double>(dxs[i]), wide(dy[i]), slope, dtype, slope_bound))
+              << "x = " << static_cast<double>(x[i]) << " dy = " << static_cast<double>(dy[i])
+              << " dx = " << static_cast<double>(dxs[i]) << " want " << wide(dy[i]) * slope;
+        }
+        EXPECT_TRUE(same_bits(ys, y2s)) << "jvp's value is forward's";
+        EXPECT_TRUE(same_bits(dxs, tys))
+            << "an elementwise Jacobian is diagonal: jvp's tangent is backward's gradient";
+        EXPECT_TRUE(xs.untouched() && dys.untouched());
+        EXPECT_TRUE(y.guards_intact() && dx.guards_intact() && y2.guards_intact() && ty.guards_intact());
+      });
+}
+
+TEST_P(ActivationTest, EveryLengthAroundThePacketsAndTilesAtEveryAlignment) {
+  const Context ctx = context();
+  const Activation f = silu();
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      const int packet = static_cast<int>(kernels::kPacketBytes / sizeof(T)),
+                tile = kernels::kElementwiseThreads * packet;
+      std::vector<int> lengths = {0, 1, 2, 3, 5, packet - 1, packet, packet + 1, 31, 32, 33, 255, 257};
+      for (const int tiles : {1, 2, 4})
+        for (const int extra : {-1, 0, 1, packet, packet + 1}) lengths.push_back(tiles * tile + extra);
+      for (const int length : lengths)
+        for (int x_offset = 0; x_offset<packet; x_offset += packet> 4 ? 3 : 1)
+          for (const int y_offset : {0, 1, x_offset}) {
+            SCOPED_TRACE(std::string(to_string(dtype)) + " length " + std::to_string(length) + " offsets " +
+                         std::to_string(x_offset) + ", " + std::to_string(y_offset));
+            const std::vector<T> x = normal_sample<T>(static_cast<std::size_t>(length), kSeed);
+            Guarded<T> xs(ctx, x, static_cast<std::size_t>(x_offset)),
+                dy(ctx, x, static_cast<std::size_t>(y_offset)),
+                y(ctx, x.size(), static_cast<std::size_t>(y_offset)), ty(ctx, x.size());
+            jvp(ctx, f, xs.view(), dy.view(), y.view(), ty.view());
+            const std::vector<T> ys = y.read(), tys = ty.read();
+            for (std::size_t i = 0; i < x.size(); ++i) {
+              const auto [value, slope] = exact(f, wide(x[i]));
+              ASSERT_LE(ulp_error(static_cast<double>(ys[i]), value, format_of(dtype)),
+                        value_bound(ctx, f.info(), dtype))
+                  << i;
+              ASSERT_TRUE(product_close(static_cast<double>(tys[i]), wide(x[i]), slope, dtype, 4)) << i;
+            }
+            ASSERT_TRUE(y.guards_intact() && ty.guards_intact());
+          }
+    });
+}
+
+TEST_P(ActivationTest, InPlaceGivesTheSameBits) {
+  const Context ctx = context();
+  for_each_case([&]<class T>(const Activation& f) {
+    const std::vector<T> x = sample<T>(3000, kSeed), dy = normal_sample<T>(x.size(), kSeed + 1);
+    Guarded<T> xs(ctx, x), dys(ctx, dy), y(ctx, x.size()), dx(ctx, x.size());
+    forward(ctx, f, xs.view(), y.view());
+    backward(ctx, f, xs.view(), dys.view(), dx.view());
+
+    Guarded<T> over_x(ctx, x);
+    forward(ctx, f, over_x.view(), over_x.view());
+    EXPECT_TRUE(same_bits(over_x.read(), y.read())) << "forward, y = x";
+    Guarded<T> over_dy(ctx, dy);
+    backward(ctx, f, xs.view(), over_dy.view(), over_dy.view());
+    EXPECT_TRUE(same_bits(over_dy.read(), dx.read())) << "backward, dx = dy";
+    Guarded<T> dx_over_x(ctx, x);
+    backward(ctx, f, dx_over_x.view(), dys.view(), dx_over_x.view());
+    EXPECT_TRUE(same_bits(dx_over_x.read(), dx.read())) << "backward, dx = x";
+    Guarded<T> jvp_x(ctx, x), jvp_t(ctx, dy);
+    jvp(ctx, f, jvp_x.view(), jvp_t.view(), jvp_x.view(), jvp_t.view());
+    EXPECT_TRUE(same_bits(jvp_x.read(), y.read()) && same_bits(jvp_t.read(), dx.read()))
+        << "jvp, y = x, ty = tx";
+    Guarded<T> crossed_x(ctx, x), crossed_t(ctx, dy);
+    jvp(ctx, f, crossed_x.view(), crossed_t.view(), crossed_t.view(), crossed_x.view());
+    EXPECT_TRUE(same_bits(crossed_t.read(), y.read()) && same_bits(crossed_x.read(), dx.read()))
+        << "jvp, y = tx, ty = x";
+  });
+}
+
+TEST_P(ActivationTest, LimitsKinksAndSignedZeros) {
+  const Context ctx = context();
+  constexpr double kInf = std::numeric_limits<double>::infinity(),
+                   kNan = std::numeric_limits<double>::quiet_NaN();
+  struct Row {
+    Activation f;
+    double x, value, slope;
+  };
+  const Row rows[] = {{identity(), -0.0, -0.0, 1},
+                      {identity(), -kInf, -kInf, 1},
+                      {sigmoid(), -0.0, 0.5, 0.25},
+                      {sigmoid(), kInf, 1, 0},
+                      {sigmoid(), -kInf, 0, 0},
+                      {sigmoid(), kNan, kNan, kNan},
+                      {tanh(), -0.0, -0.0, 1},
+                      {tanh(), 0.0, 0.0, 1},
+                      {tanh(), kInf, 1, 0},
+                      {tanh(), -kInf, -1, 0},
+                      {tanh(), kNan, kNan, kNan},
+                      {relu(), 0.0, 0.0, 0},
+                      {relu(), -0.0, 0.0, 0},
+                      {relu(), -kInf, 0.0, 0},
+                      {relu(), kInf, kInf, 1},
+                      {relu(), kNan, kNan, kNan},
+                      {leaky_relu(0.5), 0.0, 0.0, 0.5},
+                      {leaky_relu(0.5), -0.0, -0.0, 0.5},
+                      {leaky_relu(0.5), -kInf, -kInf, 0.5},
+                      {leaky_relu(0.5), kInf, kInf, 1},
+                      {leaky_relu(0.5), kNan, kNan, kNan},
+                      {softplus(), kInf, kInf, 1},
+                      {softplus(), -kInf, 0.0, 0},
+                      {softplus(), kNan, kNan, kNan},
+                      {gelu(), -0.0, -0.0, 0.5},
+                      {gelu(), kInf, kInf, 1},
+                      {gelu(), -kInf, -0.0, 0},
+                      {gelu(), kNan, kNan, kNan},
+                      {gelu_tanh(), -0.0, -0.0, 0.5},
+                      {gelu_tanh(), kInf, kInf, 1},
+                      {gelu_tanh(), -kInf, -0.0, 0},
+                      {gelu_tanh(), kNan, kNan, kNan},
+                      {silu(), -0.0, -0.0, 0.5},
+                      {silu(), kInf, kInf, 1},
+                      {silu(), -kInf, -0.0, 0},
+                      {silu(), kNan, kNan, kNan},
+                      {mish(), -0.0, -0.0, 0.6},
+                      {mish(), kInf, kInf, 1},
+                      {mish(), -kInf, -0.0, 0},
+                      {mish(), kNan, kNan, kNan}};
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      for (const Row& row : rows) {
+        SCOPED_TRACE(row.f.to_string() + " " + std::string(to_string(dtype)) + " at " +
+                     std::to_string(row.x));
+        Tensor x(ctx, std::vector<T>{static_cast<T>(row.x)}), one(ctx, std::vector<T>{static_cast<T>(1.0)}),
+            y(ctx, dtype, {1}), ty(ctx, dtype, {1});
+        jvp(ctx, row.f, x, one, y, ty);
+        const double value = y.to_doubles(ctx)[0], slope = ty.to_doubles(ctx)[0];
+        if (std::isnan(row.value)) {
+          EXPECT_TRUE(std::isnan(value) && std::isnan(slope)) << value << " " << slope;
+        } else {
+          EXPECT_EQ(value, static_cast<double>(static_cast<T>(row.value)));
+          // A limit of 0 at -inf may have either sign.
+          if (std::isfinite(row.x)) {
+            EXPECT_EQ(std::signbit(value), std::signbit(row.value)) << value;
+          }
+          // mish'(0) = 3/5 is not a number of any dtype, so its last bit may differ on a GPU.
+          EXPECT_NEAR(slope, static_cast<double>(static_cast<T>(row.slope)),
+                      row.slope == 0.6 ? 4 * std::ldexp(1.0, -1 - format_of(dtype).mantissa_bits) : 0);
+        }
+      }
+    });
+}
+
+TEST_P(ActivationTest, NoFiniteInputGivesNaN) {
+  const Context ctx = context();
+  for_each_case([&]<class T>(const Activation& f) {
+    const std::vector<T> x = sample<T>(20000, kSeed + 7);
+    Tensor xs(ctx, x), y(ctx, dtype_of<T>::value, xs.shape()), ty(ctx, dtype_of<T>::value, xs.shape());
+    Tensor ones(ctx, std::vector<T>(x.size(), static_cast<T>(1.0)));
+    jvp(ctx, f, xs, ones, y, ty);
+    const std::vector<double> ys = y.to_doubles(ctx), tys = ty.to_doubles(ctx);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double xi = static_cast<double>(x[i]);
+      EXPECT_EQ(std::isnan(xi), std::isnan(ys[i])) << xi;
+      if (f.kind() != ActivationKind::identity) {
+        EXPECT_EQ(std::isnan(xi), std::isnan(tys[i])) << xi;
+      }
+    }
+  });
+}
+
+TEST_P(ActivationTest, LargeTensor) {
+  const Context ctx = context();
+  const std::size_t count = (std::size_t{1} << 22) + 13;
+  const std::vector<float> x = normal_sample<float>(count, kSeed);
+  Guarded<float> xs(ctx, x), y(ctx, count);
+  forward(ctx, gelu(), xs.view(), y.view());
+  const std::vector<float> ys = y.read();
+  for (std::size_t i = 0; i < count; i += 97)
+    ASSERT_LE(ulp_error(ys[i], exact(gelu(), x[i]).value, format_of(DType::kF32)),
+              value_bound(ctx, gelu().info(), DType::kF32));
+  EXPECT_TRUE(y.guards_intact());
+}
+
+// ---------------------------------------------------------------- names and parameters
+
+TEST(ActivationName, EveryNameParsesToItsFactoryAndBack) {
+  for (const ActivationInfo& info : activations()) {
+    const Activation f = Activation::parse(info.name);
+    EXPECT_EQ(f.kind(), info.kind);
+    EXPECT_EQ(Activation::parse(f.to_string()), f);
+  }
+  EXPECT_EQ(Activation::parse("leaky_relu"), leaky_relu());
+  EXPECT_EQ(leaky_relu().parameters()[0], 0.01);
+  EXPECT_EQ(Activation::parse(" leaky_relu ( 0.1 ) "), leaky_relu(0.1));
+  EXPECT_EQ(Activation::parse("leaky_relu(slope=0.1)"), leaky_relu(0.1));
+  EXPECT_EQ(Activation::parse("gelu()"), gelu());
+  EXPECT_EQ(leaky_relu(0.1).to_string(), "leaky_relu(0.1)");
+  EXPECT_EQ(leaky_relu(1.0 / 3).to_string(), "leaky_relu(0.33333333333333331)");
+}
+
+TEST(ActivationName, ErrorsNameTheNearestAndTheList) {
+  const auto message = [](std::string_view text) -> std::string {
+    try {
+      Activation::parse(text);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(message("gleu").substr(0, 68),
+            "no activation 'gleu'; did you mean 'gelu'? there are: identity, sigm");
+  EXPECT_EQ(message("quaternion").find("did you mean"), std::string::npos);
+  EXPECT_NE(message("").find("no activation ''"), std::string::npos);
+  EXPECT_EQ(message("leaky_relu(0.1"), "activation 'leaky_relu(0.1': want a closing ')' at the end");
+  EXPECT_EQ(message("leaky_relu(0.1, 2)"), "activation 'leaky_relu(0.1, 2)': want at most 1 parameters");
+  EXPECT_EQ(message("gelu(1)"), "activation 'gelu(1)': want at most 0 parameters");
+  EXPECT_EQ(message("leaky_relu(alpha=1)"), "activation 'leaky_relu(alpha=1)': no parameter 'alpha'");
+  EXPECT_EQ(message("leaky_relu(x)"), "activation 'leaky_relu(x)': want a number, got 'x'");
+  EXPECT_EQ(message("leaky_relu(0.1,)"), "activation 'leaky_relu(0.1,)': want a parameter after ','");
+  EXPECT_EQ(message("leaky_relu(nan)"),
+            "activation 'leaky_relu(nan)': parameters: want finite numbers, got nan");
+}
+
+}  // namespace
