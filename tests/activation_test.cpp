@@ -21,15 +21,29 @@ long double wide(T x) {
   return static_cast<long double>(static_cast<double>(x));
 }
 
-reference::Dual<long double> exact(const Activation& f, long double x) {
+template <class S>
+reference::Dual<S> formula(const Activation& f, const S& x) {
   const double* p = f.parameters().data();
   switch (f.kind()) {
 #define ACTIUM_ACTIVATION(name, ...) \
   case ActivationKind::name:         \
-    return reference::value_and_slope<ActivationKind::name, long double>(x, p);
+    return reference::value_and_slope<ActivationKind::name>(x, p);
 #include <actium/activations.def>
   }
-  return {0.0L, 0.0L};
+  return {S(0.0), S(0.0)};
+}
+
+long double to_long_double(const MpReal& x) {
+  const double head = x.to_double();
+  return std::isfinite(head) ? static_cast<long double>(head) + (x - MpReal(head)).to_double() : head;
+}
+
+/// Value and slope to long double; by MPFR where the slopes of silu, gelu, gelu_tanh and mish have their
+/// zeros and long double would cancel.
+reference::Dual<long double> exact(const Activation& f, long double x) {
+  if (!(x > -1.6L && x < -0.4L)) return formula(f, x);
+  const auto [value, slope] = formula(f, MpReal(x));
+  return {to_long_double(value), to_long_double(slope)};
 }
 
 /// The unit in the last place of `x` in a dtype; the smallest subnormal for 0.
@@ -45,8 +59,14 @@ double value_bound(const Context& ctx, const ActivationInfo& info, DType dtype) 
   return ctx.is_cuda() ? info.ulp_bound(dtype, 0) : 0.502;
 }
 
+/// Next to a zero of its slope the CPU path is right to 2^-58 (f64) or 2^-40 absolutely (docs/accuracy.md).
+long double slope_floor(const Context& ctx, DType dtype, long double x) {
+  return !ctx.is_cuda() && x > -1.6L && x < -0.4L ? std::ldexp(1.0L, dtype == DType::kF64 ? -58 : -40) : 0;
+}
+
 /// dy * slope, rounded once, where the slope was right to `bound` ULP of the type that computes.
-bool product_close(double got, long double factor, long double slope, DType dtype, double slope_bound) {
+bool product_close(double got, long double factor, long double slope, DType dtype, double slope_bound,
+                   long double slope_floor = 0) {
   const long double want = factor * slope;
   if (std::isnan(want) || std::isnan(got)) return std::isnan(want) && std::isnan(got);
   const DType computes = dtype == DType::kF64 ? DType::kF64 : DType::kF32;
@@ -54,7 +74,7 @@ bool product_close(double got, long double factor, long double slope, DType dtyp
   if (std::fabs(want) >= largest * (1 - std::ldexp(1.0L, -format_of(dtype).mantissa_bits - 2)))
     return std::isinf(got) == !std::isnan(want) && std::signbit(got) == std::signbit(want);
   const long double tolerance =
-      std::fabs(factor) * static_cast<long double>(slope_bound) * ulp_of(slope, computes) +
+      std::fabs(factor) * (static_cast<long double>(slope_bound) * ulp_of(slope, computes) + slope_floor) +
       0.5001L * ulp_of(want, dtype) + 0.5001L * ulp_of(want, computes);
   return std::fabs(static_cast<long double>(got) - want) <= tolerance;
 }
@@ -102,7 +122,8 @@ TEST_P(ActivationTest, ForwardBackwardAndJvpOnSampledBitPatterns) {
           ASSERT_LE(ulp_error(static_cast<double>(ys[i]), value, format_of(dtype)), bound)
               << "x = " << static_cast<double>(x[i]) << " y = " << static_cast<double>(ys[i]) << " want "
               << value;
-          ASSERT_TRUE(product_close(static_cast<double>(dxs[i]), wide(dy[i]), slope, dtype, slope_bound))
+          ASSERT_TRUE(product_close(static_cast<double>(dxs[i]), wide(dy[i]), slope, dtype, slope_bound,
+                                    slope_floor(ctx, dtype, wide(x[i]))))
               << "x = " << static_cast<double>(x[i]) << " dy = " << static_cast<double>(dy[i])
               << " dx = " << static_cast<double>(dxs[i]) << " want " << wide(dy[i]) * slope;
         }
@@ -126,7 +147,7 @@ TEST_P(ActivationTest, EveryLengthAroundThePacketsAndTilesAtEveryAlignment) {
         for (const int extra : {-1, 0, 1, packet, packet + 1}) lengths.push_back(tiles * tile + extra);
       for (const int length : lengths)
         for (int x_offset = 0; x_offset<packet; x_offset += packet> 4 ? 3 : 1)
-          for (const int y_offset : {0, 1, x_offset}) {
+          for (const int y_offset : {0, 1}) {
             SCOPED_TRACE(std::string(to_string(dtype)) + " length " + std::to_string(length) + " offsets " +
                          std::to_string(x_offset) + ", " + std::to_string(y_offset));
             const std::vector<T> x = normal_sample<T>(static_cast<std::size_t>(length), kSeed);
@@ -140,7 +161,9 @@ TEST_P(ActivationTest, EveryLengthAroundThePacketsAndTilesAtEveryAlignment) {
               ASSERT_LE(ulp_error(static_cast<double>(ys[i]), value, format_of(dtype)),
                         value_bound(ctx, f.info(), dtype))
                   << i;
-              ASSERT_TRUE(product_close(static_cast<double>(tys[i]), wide(x[i]), slope, dtype, 4)) << i;
+              ASSERT_TRUE(product_close(static_cast<double>(tys[i]), wide(x[i]), slope, dtype, 4,
+                                        slope_floor(ctx, dtype, wide(x[i]))))
+                  << i;
             }
             ASSERT_TRUE(y.guards_intact() && ty.guards_intact());
           }
