@@ -1,0 +1,47 @@
+#include "arrays.hpp"
+
+#include <actium/tensor.hpp>
+
+namespace actium::cli {
+namespace {
+
+template <class T>
+Tensor rounded(const Context& ctx, std::span<const double> values, const Shape& shape) {
+  std::vector<T> elements;
+  elements.reserve(values.size());
+  for (const double value : values) elements.push_back(static_cast<T>(value));
+  return Tensor(ctx, ConstTensorView(elements.data(), shape));
+}
+
+}  // namespace
+
+Tensor to_tensor(const Context& ctx, DType dtype, std::span<const double> values, const Shape& shape) {
+  switch (dtype) {
+    case DType::kF64:
+      return rounded<double>(ctx, values, shape);
+    case DType::kF32:
+      return rounded<float>(ctx, values, shape);
+    case DType::kF16:
+      return rounded<f16>(ctx, values, shape);
+    case DType::kBF16:
+      return rounded<bf16>(ctx, values, shape);
+  }
+  throw Error(ErrorKind::kInvalidArgument, "to_tensor: want one of the four dtypes");
+}
+
+Tensor to_tensor(const Context& ctx, DType dtype, std::span<const double> values) {
+  return to_tensor(ctx, dtype, values, Shape{static_cast<std::int64_t>(values.size())});
+}
+
+Tensor evaluate(const Context& ctx, const Activation& f, const Tensor& x, int order) {
+  Tensor y(ctx, x.dtype(), x.shape());
+  if (order == 0) {
+    forward(ctx, f, x, y);
+  } else {
+    const std::vector<double> ones(static_cast<std::size_t>(x.count()), 1.0);
+    backward(ctx, f, x, to_tensor(ctx, x.dtype(), ones, x.shape()), y);
+  }
+  return y;
+}
+
+}  // namespace actium::cli

@@ -1,0 +1,36 @@
+#pragma once
+/// The subcommands: what each is given, and the function that runs it and returns the exit status.
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "options.hpp"
+
+namespace actium::cli {
+
+struct EvalOptions : CommonOptions {
+  std::string name;
+  std::string x;
+  int order = 0;
+  std::string dtype = "f64";
+};
+int run_eval(const EvalOptions& options);
+
+struct SoftmaxCommandOptions : CommonOptions {
+  std::string logits;
+  std::string temperature = "1";
+  std::optional<std::string> tangent;
+  bool jacobian = false;
+  std::string dtype = "f64";
+};
+int run_softmax(const SoftmaxCommandOptions& options);
+
+int run_doctor(const CommonOptions& options);
+
+struct NotebookOptions : CommonOptions {
+  std::vector<int> sections;  ///< empty: all
+  std::optional<std::string> plots;
+};
+int run_notebook(const NotebookOptions& options);
+
+}  // namespace actium::cli

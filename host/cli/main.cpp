@@ -1,0 +1,135 @@
+/// The `actium` program: its words, and what its exit status means.
+#include <CLI/CLI.hpp>
+#include <actium/error.hpp>
+#include <algorithm>
+#include <functional>
+#include <span>
+
+#include "commands.hpp"
+
+namespace actium::cli {
+namespace {
+
+// Exit statuses; 0 is success and 1 says that a section of the notebook failed (notebook.cpp).
+constexpr int kUsageError = 2;
+constexpr int kInternalError = 3;
+
+constexpr const char* kListHelp = "numbers separated by commas, or @FILE, or @- for stdin";
+constexpr const char* kDtypeHelp = "f64, f32, f16 or bf16";
+
+void add_common(CLI::App& command, CommonOptions& options) {
+  command.add_option("--device", options.device, "auto, cpu or cuda")->type_name("DEVICE");
+  command.add_option("--json", options.json, "write JSON to a file, or to stdout for -")->type_name("FILE");
+}
+
+/// Adds the subcommands to the program; parsing fills `options` and sets `chosen`.
+struct Subcommands {
+  EvalOptions eval;
+  SoftmaxCommandOptions softmax;
+  CommonOptions doctor;
+  NotebookOptions notebook;
+  std::function<int()> chosen;
+
+  void add_eval(CLI::App& app) {
+    CLI::App& command = *app.add_subcommand("eval", "evaluate an activation or its slope");
+    command.add_option("name", eval.name, "an activation, as gelu or leaky_relu(0.1)")->required();
+    command.add_option("--x", eval.x, kListHelp)->required()->type_name("LIST");
+    command.add_option("--order", eval.order, "0: the value, 1: the slope")->type_name("N");
+    command.add_option("--dtype", eval.dtype, kDtypeHelp)->type_name("DTYPE");
+    add_common(command, eval);
+    command.callback([this] { chosen = [this] { return run_eval(eval); }; });
+  }
+
+  void add_softmax(CLI::App& app) {
+    CLI::App& command = *app.add_subcommand("softmax", "softmax of one row, its statistics and derivatives");
+    command.add_option("--logits", softmax.logits, kListHelp)->required()->type_name("LIST");
+    command.add_option("--temperature", softmax.temperature, "finite and > 0")->type_name("T");
+    command.add_option("--tangent", softmax.tangent, "a direction: adds the Jacobian-vector product")
+        ->type_name("LIST");
+    command.add_flag("--jacobian", softmax.jacobian, "adds the dense Jacobian");
+    command.add_option("--dtype", softmax.dtype, kDtypeHelp)->type_name("DTYPE");
+    add_common(command, softmax);
+    command.callback([this] { chosen = [this] { return run_softmax(softmax); }; });
+  }
+
+  void add_doctor(CLI::App& app) {
+    CLI::App& command = *app.add_subcommand("doctor", "what was built, what was found, what will be used");
+    add_common(command, doctor);
+    command.callback([this] { chosen = [this] { return run_doctor(doctor); }; });
+  }
+
+  void add_notebook(CLI::App& app) {
+    CLI::App& command = *app.add_subcommand("notebook", "recompute and check the activation notebook");
+    command.add_option("--section", notebook.sections, "1 to 25; may be repeated; default: all")
+        ->type_name("N")
+        ->delimiter(',')
+        ->allow_extra_args(false);
+    command.add_option("--plots", notebook.plots, "draw figures into this folder")->type_name("DIR");
+    add_common(command, notebook);
+    command.callback([this] { chosen = [this] { return run_notebook(notebook); }; });
+  }
+};
+
+int fail(int status, std::string message) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  fmt::print(stderr, "actium: {}\n", message);
+  return status;
+}
+
+/// The words after the program's name; "--x=" becomes "--x" and an empty word, which CLI11 would lose.
+std::vector<std::string> words_of(int argc, char** argv) {
+  std::vector<std::string> words;
+  for (const std::string word : std::span(argv, static_cast<std::size_t>(argc)).subspan(1)) {
+    const bool empty_value = word.starts_with("--") && word.ends_with('=');
+    words.push_back(empty_value ? word.substr(0, word.size() - 1) : word);
+    if (empty_value) words.emplace_back();
+  }
+  return words;
+}
+
+/// Throws if the first word is neither a subcommand nor an option of the program itself.
+void check_subcommand(const CLI::App& app, const std::vector<std::string>& words) {
+  if (!words.empty() && words[0].starts_with('-')) return;
+  std::string names;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (!words.empty() && words[0] == command->get_name()) return;
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  const std::string given = words.empty() ? "want a subcommand" : "no subcommand '" + words[0] + "'";
+  throw Error(ErrorKind::kUnknownName, given + "; there are: " + names, "see actium --help");
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Activation functions, gated units and softmax, on a GPU or a CPU", "actium");
+  app.set_version_flag("--version", "actium " + build_info().version);
+  app.require_subcommand(1);
+  Subcommands subcommands;
+  subcommands.add_notebook(app);
+  subcommands.add_eval(app);
+  subcommands.add_softmax(app);
+  subcommands.add_doctor(app);
+  try {
+    std::vector<std::string> words = words_of(argc, argv);
+    check_subcommand(app, words);
+    std::ranges::reverse(words);  // as CLI11 wants them
+    app.parse(words);
+    return subcommands.chosen();
+  } catch (const CLI::Success& help_or_version) {
+    return app.exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    return fail(kUsageError, std::string(error.what()) + " (see actium --help)");
+  } catch (const Error& error) {
+    return fail(kUsageError, error.what());
+  }
+}
+
+}  // namespace
+}  // namespace actium::cli
+
+int main(int argc, char** argv) {
+  try {
+    return actium::cli::run(argc, argv);
+  } catch (const std::exception& error) {
+    return actium::cli::fail(actium::cli::kInternalError, std::string("internal error: ") + error.what());
+  }
+}

@@ -1,0 +1,17 @@
+#pragma once
+/// Numbers as the command line spells them.
+#include <string>
+#include <vector>
+
+namespace actium::cli {
+
+/// One number: 2, -0.5, 1e-3, 0x1p-3, nan, inf, -inf. Throws Error, naming `option`, for anything else and
+/// for a number beyond the largest double.
+double parse_number(const std::string& option, const std::string& text);
+
+/// Numbers separated by commas, spaces allowed round each: "-3, -1,0.5". "@FILE" takes them from a file and
+/// "@-" from stdin, for lists longer than a command line may be. Throws Error that names `option`, the item
+/// and its position; an empty list is an error.
+std::vector<double> parse_number_list(const std::string& option, const std::string& text);
+
+}  // namespace actium::cli

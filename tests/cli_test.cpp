@@ -1,0 +1,266 @@
+/// The program's words: eval, softmax, doctor, their JSON, and what it says about bad input. Values are held
+/// to closed forms of the standard library, never to actium itself.
+#include <cmath>
+#include <limits>
+
+#include "support/devices.hpp"
+#include "support/program.hpp"
+
+namespace actium_test {
+namespace {
+
+using Vector = std::vector<double>;
+using Real = long double;
+
+struct ClosedForm {
+  const char* name;
+  Real (*value)(Real);
+  Real (*slope)(Real);
+};
+
+Real sigmoid(Real x) { return 1 / (1 + std::exp(-x)); }
+Real normal_density(Real x) { return std::exp(-x * x / 2) / std::sqrt(2 * std::acos(Real{-1})); }
+Real normal_cdf(Real x) { return std::erfc(-x / std::sqrt(Real{2})) / 2; }
+
+const ClosedForm kClosedForms[] = {
+    {"sigmoid", sigmoid, [](Real x) { return sigmoid(x) * sigmoid(-x); }},
+    {"tanh", [](Real x) { return std::tanh(x); }, [](Real x) { return 1 / (std::cosh(x) * std::cosh(x)); }},
+    {"relu", [](Real x) { return x > 0 ? x : 0; }, [](Real x) { return Real{x > 0 ? 1.0L : 0.0L}; }},
+    {"leaky_relu(0.25)", [](Real x) { return x > 0 ? x : x / 4; },
+     [](Real x) { return x > 0 ? Real{1} : Real{0.25}; }},
+    {"softplus", [](Real x) { return std::log1p(std::exp(x)); }, sigmoid},
+    {"gelu", [](Real x) { return x * normal_cdf(x); },
+     [](Real x) { return normal_cdf(x) + x * normal_density(x); }},
+    {"silu", [](Real x) { return x * sigmoid(x); },
+     [](Real x) { return sigmoid(x) * (1 + x * sigmoid(-x)); }},
+};
+
+void expect_close(const Json& got, const Vector& expected, double relative) {
+  ASSERT_EQ(got.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    EXPECT_NEAR(got[i].get<double>(), expected[i], relative * std::abs(expected[i])) << "at " << i;
+}
+
+TEST(CliEval, EqualsClosedForms) {
+  const Vector x = {-8, -2.5, -1, -0.125, 0, 0.5, 1, 3, 8};
+  for (const ClosedForm& form : kClosedForms) {
+    SCOPED_TRACE(form.name);
+    for (const int order : {0, 1}) {
+      const Json got = run_for_json({"eval", form.name, "--x", "-8,-2.5,-1,-0.125,0,0.5,1,3,8", "--order",
+                                     std::to_string(order), "--device", "cpu"});
+      Vector expected;
+      for (const double v : x)
+        expected.push_back(static_cast<double>((order == 0 ? form.value : form.slope)(v)));
+      EXPECT_EQ(got["activation"], form.name);
+      EXPECT_EQ(got["order"], order);
+      EXPECT_EQ(got["dtype"], "f64");
+      EXPECT_EQ(got["x"].get<Vector>(), x);
+      expect_close(got["y"], expected, 2e-15);
+    }
+  }
+}
+
+TEST(CliEval, ShowsInputsAsRoundedToTheDtype) {
+  const std::pair<const char*, double> rounded[] = {
+      {"f64", 0.1}, {"f32", 0.1f}, {"f16", 0.0999755859375}, {"bf16", 0.10009765625}};
+  for (const auto& [dtype, x] : rounded) {
+    const Json got = run_for_json({"eval", "identity", "--x", "0.1", "--dtype", dtype});
+    EXPECT_EQ(got["dtype"], dtype);
+    EXPECT_EQ(got["x"], Json::array({x}));
+    EXPECT_EQ(got["y"], Json::array({x}));
+  }
+  EXPECT_EQ(run_for_json({"eval", "identity", "--x", "1e6", "--dtype", "f16"})["x"], Json::array({"inf"}));
+}
+
+TEST(CliEval, ListsThatBeginWithAMinusSign) {
+  const std::vector<std::vector<std::string>> spellings = {
+      {"--x", "-3,-1"}, {"--x=-3,-1"}, {"--x", "-3, -1 "}, {"--x", " -3 ,\t-1"}};
+  for (std::vector<std::string> words : spellings) {
+    words.insert(words.begin(), {"eval", "identity"});
+    EXPECT_EQ(run_for_json(words)["x"].get<Vector>(), (Vector{-3, -1})) << words.back();
+  }
+  EXPECT_EQ(run_for_json({"eval", "identity", "--x", "-.5,1"})["x"].get<Vector>(), (Vector{-0.5, 1}));
+  EXPECT_EQ(run_for_json({"eval", "identity", "--x", "-inf"})["x"], Json::array({"-inf"}));
+  EXPECT_EQ(run_for_json({"softmax", "--logits", "-1,-1"})["probabilities"].get<Vector>(),
+            (Vector{0.5, 0.5}));
+}
+
+TEST(CliEval, NumbersInEverySpelling) {
+  const Json got = run_for_json({"eval", "identity", "--x=1e-3,0x1p-3,+2,.5,-0,nan,inf,-INF,5e-324"});
+  EXPECT_EQ(got["x"], Json::parse(R"([1e-3, 0.125, 2.0, 0.5, -0.0, "nan", "inf", "-inf", 5e-324])"));
+  EXPECT_TRUE(std::signbit(got["y"][4].get<double>()));
+  EXPECT_EQ(run_for_json({"eval", "sigmoid", "--x=-inf,inf,nan"})["y"], Json::array({0.0, 1.0, "nan"}));
+}
+
+TEST(CliEval, LongLists) {
+  const TemporaryFolder folder;
+  const std::string file = folder / "list";
+  std::string list = "-1";
+  for (int i = 1; i < 1'000'000; ++i) list += ",\n" + std::to_string(i % 7);
+  std::ofstream(file) << list << "\n";
+  const Json from_file = run_for_json({"eval", "relu", "--x", "@" + file});
+  ASSERT_EQ(from_file["y"].size(), 1'000'000u);
+  EXPECT_EQ(from_file["y"][0], 0.0);
+  EXPECT_EQ(from_file["y"][999'999], 999'999 % 7);
+  EXPECT_EQ(run_for_json({"eval", "relu", "--x", "@-"}, "-1, 2\n")["y"].get<Vector>(), (Vector{0, 2}));
+  expect_usage_error({"eval", "relu", "--x", "@" + file + "-missing"}, {"--x: ", "cannot read"});
+  expect_usage_error({"eval", "relu", "--x", "@" + folder.string()}, {"--x: ", "cannot read"});
+  expect_usage_error({"eval", "relu", "--x", "@-"}, {"--x: ", "empty list"}, " \n");
+}
+
+TEST(CliEval, MalformedLists) {
+  const auto expect_error = [](const std::string& list, const std::vector<std::string>& texts) {
+    expect_usage_error({"eval", "relu", "--x", list}, texts);
+    expect_usage_error({"softmax", "--logits=" + list}, texts);
+  };
+  expect_error("1,,2", {"item 2", "want a number, got nothing"});
+  expect_error("1;2", {"item 1", "'1;2'"});
+  expect_error("1 2", {"item 1", "'1 2'"});
+  expect_error("abc", {"item 1", "'abc'"});
+  expect_error("1,2,0.5x", {"item 3", "'0.5x'"});
+  expect_error("1,", {"item 2", "nothing"});
+  expect_error(",1", {"item 1", "nothing"});
+  expect_error("", {"empty list"});
+  expect_error("  ", {"empty list"});
+  expect_error("1,1e999", {"item 2", "'1e999'", "beyond the largest double"});
+  expect_error("-1e999", {"item 1", "'-1e999'"});
+  expect_error("--order", {"item 1", "'--order'"});
+  expect_usage_error({"eval", "relu", "--x", std::string(100'000, 'z')}, {"item 1", "zzz..."});
+  expect_usage_error({"eval", "relu"}, {"--x is required"});
+}
+
+TEST(CliEval, UnknownWords) {
+  expect_usage_error({"eval", "gleu", "--x", "1"}, {"no activation 'gleu'", "did you mean 'gelu'?", "mish"});
+  expect_usage_error({"eval", "ge\nlu", "--x", "1"}, {"no activation 'ge lu'"});
+  expect_usage_error({"eval", "gelu", "--x", "1", "--dtype", "f8"}, {"f8", "bf16"});
+  expect_usage_error({"eval", "gelu", "--x", "1", "--order", "2"}, {"--order: want 0", "got 2"});
+  expect_usage_error({"eval", "gelu", "--x", "1", "--order", "one"}, {"--order", "one"});
+  expect_usage_error({"eval", "gelu", "--x", "1", "--device", "gpu"},
+                     {"--device: want auto, cpu or cuda", "gpu"});
+  expect_usage_error({"eval", "leaky_relu(x)", "--x", "1"}, {"leaky_relu"});
+  expect_usage_error({"evaluate", "gelu", "--x", "1"}, {"no subcommand 'evaluate'", "eval, softmax"});
+  expect_usage_error({"--x", "1"}, {"subcommand is required"});
+  expect_usage_error({"doctor", "--frobnicate"}, {"--frobnicate"});
+  expect_usage_error({}, {"want a subcommand", "notebook", "actium --help"});
+}
+
+TEST(CliEval, PrintsATableWithoutJson) {
+  const ProgramRun run = run_program({"eval", "gelu", "--x", "-1,inf", "--order", "1"});
+  EXPECT_EQ(run.status, 0);
+  EXPECT_NE(run.out.find("gelu'"), std::string::npos);
+  EXPECT_NE(run.out.find("-0.0833154705"), std::string::npos) << run.out;  // Phi(-1) - phi(1)
+  EXPECT_EQ(run.err, "");
+}
+
+TEST(CliSoftmax, EqualsItsFormulas) {
+  const double tau = 0.5;
+  const Vector z = {2, 1, -1}, t = {-1, 0.5, 2};
+  Vector p, log_p, jvp;
+  double total = 0, entropy = 0, mean = 0;
+  for (const double v : z) total += std::exp(v / tau);
+  for (std::size_t i = 0; i < 3; ++i) {
+    p.push_back(std::exp(z[i] / tau) / total);
+    log_p.push_back(z[i] / tau - std::log(total));
+    entropy -= p[i] * log_p[i];
+    mean += p[i] * t[i];
+  }
+  for (std::size_t i = 0; i < 3; ++i) jvp.push_back(p[i] * (t[i] - mean) / tau);
+
+  const Json got = run_for_json({"softmax", "--logits", "2,1,-1", "--temperature", "0.5", "--tangent",
+                                 "-1,0.5,2", "--jacobian", "--device", "cpu"});
+  EXPECT_EQ(got["logits"].get<Vector>(), z);
+  EXPECT_EQ(got["temperature"], tau);
+  expect_close(got["probabilities"], p, 1e-14);
+  expect_close(got["log_probabilities"], log_p, 1e-13);
+  expect_close(got["jvp"], jvp, 1e-12);
+  expect_close(Json::array({got["logsumexp"], got["entropy"]}), {std::log(total), entropy}, 1e-13);
+  ASSERT_EQ(got["jacobian"].size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    Vector row;
+    for (std::size_t j = 0; j < 3; ++j) row.push_back(p[i] * ((i == j) - p[j]) / tau);
+    expect_close(got["jacobian"][i], row, 1e-12);
+  }
+}
+
+TEST(CliSoftmax, LeavesOutWhatWasNotAskedFor) {
+  const Json got = run_for_json({"softmax", "--logits", "1e4,1e4"});
+  EXPECT_EQ(got["probabilities"].get<Vector>(), (Vector{0.5, 0.5}));
+  EXPECT_FALSE(got.contains("jvp"));
+  EXPECT_FALSE(got.contains("jacobian"));
+  EXPECT_EQ(run_for_json({"softmax", "--logits", "0,-inf"})["log_probabilities"], Json::array({0.0, "-inf"}));
+  EXPECT_EQ(run_for_json({"softmax", "--logits", "0.1", "--dtype", "f16"})["logits"][0], 0.0999755859375);
+}
+
+TEST(CliSoftmax, BadInput) {
+  for (const char* temperature : {"0", "-1", "nan", "inf"})
+    expect_usage_error({"softmax", "--logits", "1,2", "--temperature", temperature}, {"temperature"});
+  expect_usage_error({"softmax", "--logits", "1,2", "--temperature", "warm"}, {"--temperature", "'warm'"});
+  expect_usage_error({"softmax", "--logits", "1,2", "--tangent", "1"},
+                     {"--tangent: want 2 numbers", "got 1"});
+  std::string many = "0";
+  for (int i = 0; i < 5000; ++i) many += ",0";
+  expect_usage_error({"softmax", "--logits", many, "--jacobian"},
+                     {"--jacobian: want at most 4096", "got 5001"});
+}
+
+TEST(CliSoftmax, PrintsEverythingWithoutJson) {
+  const ProgramRun run = run_program({"softmax", "--logits", "0,0", "--tangent", "1,0", "--jacobian"});
+  EXPECT_EQ(run.status, 0);
+  for (const char* text : {"probability", "log probability", "jvp", "logsumexp 0.693147181",
+                           "entropy   0.693147181", "jacobian", "0.25", "-0.25"})
+    EXPECT_NE(run.out.find(text), std::string::npos) << text << "\n" << run.out;
+}
+
+TEST(CliDoctor, SaysWhatWasBuiltFoundAndUsed) {
+  const Json got = run_for_json({"doctor"});
+  EXPECT_TRUE(got["version"].is_string());
+  EXPECT_TRUE(got["built"]["cuda"].is_boolean());
+  for (const char* key : {"cuda_toolkit", "architectures"}) EXPECT_TRUE(got["built"][key].is_string());
+  for (const char* key : {"blas", "compiler"}) EXPECT_NE(got["built"][key].get<std::string>(), "");
+  EXPECT_TRUE(got["found"]["driver"].is_string());
+  EXPECT_TRUE(got["found"]["devices"].is_array());
+  EXPECT_GT(got["found"]["cpu_threads"].get<int>(), 0);
+  EXPECT_NE(got["found"]["cuda_status"].get<std::string>(), "");
+  EXPECT_NE(got["used"]["reason"].get<std::string>(), "");
+  EXPECT_EQ(got["found"]["devices"].empty(), !has_cuda());
+  EXPECT_EQ(got["used"]["device"].get<std::string>().starts_with("cuda"), has_cuda());
+  EXPECT_EQ(run_for_json({"doctor", "--device", "cpu"})["used"]["device"], "cpu");
+  const ProgramRun text = run_program({"doctor"});
+  EXPECT_EQ(text.status, 0);
+  for (const char* word : {"built", "found", "used", "BLAS"})
+    EXPECT_NE(text.out.find(word), std::string::npos) << word;
+}
+
+TEST(CliDevice, CudaWithoutAGpuIsAnError) {
+  if (has_cuda()) GTEST_SKIP() << "this machine has a CUDA device";
+  for (const char* command : {"doctor", "notebook"})
+    expect_usage_error({command, "--device", "cuda"}, {"--device cuda: ", "--device auto"});
+  expect_usage_error({"eval", "gelu", "--x", "1", "--device", "cuda"}, {"--device cuda: "});
+}
+
+TEST(CliJson, GoesToAFileOrFails) {
+  const TemporaryFolder folder;
+  const std::string file = folder / "eval.json";
+  EXPECT_EQ(run_program({"eval", "relu", "--x", "1", "--json", file}).status, 0);
+  EXPECT_EQ(Json::parse(read_file(file))["y"], Json::array({1.0}));
+  for (const std::string& unwritable :
+       {folder.string() + "/no/such/folder", folder.string(), std::string("/dev/full")})
+    expect_usage_error({"eval", "relu", "--x", "1", "--json", unwritable}, {"cannot write", unwritable});
+}
+
+TEST(CliJson, FailsWhereStdoutIsFull) {
+  const std::string command = "'" + program_path() + "' eval relu --x 1 --json - > /dev/full 2> /dev/null";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 2);
+}
+
+TEST(CliHelp, GoesToStdoutAndSucceeds) {
+  const ProgramRun help = run_program({"--help"}), version = run_program({"--version"});
+  EXPECT_EQ(help.status, 0);
+  for (const char* command : {"notebook", "eval", "softmax", "doctor"})
+    EXPECT_NE(help.out.find(command), std::string::npos) << command;
+  EXPECT_EQ(version.status, 0);
+  EXPECT_TRUE(version.out.starts_with("actium ")) << version.out;
+}
+
+}  // namespace
+}  // namespace actium_test
