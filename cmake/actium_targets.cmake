@@ -43,7 +43,7 @@ function(actium_add_library name)
     # ptxas must find nothing to spill and no local memory. Double precision is for the f64 files alone.
     target_compile_options(${name} PRIVATE
       "$<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=--warn-on-spills,--warn-on-local-memory-usage>"
-      "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${ACTIUM_WERROR}>>:--Werror=all-warnings;-Xptxas=--Werror>")
+      "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${ACTIUM_WERROR}>>:--Werror=all-warnings>")
     foreach(kernel IN LISTS arg_KERNELS)
       if(NOT kernel MATCHES "_f64\\.cu$")
         set_source_files_properties(${kernel} PROPERTIES COMPILE_OPTIONS "-Xptxas=--warn-on-double-precision-use")

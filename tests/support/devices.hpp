@@ -20,9 +20,10 @@ class DeviceTest : public testing::TestWithParam<const char*> {
     if (!on_cuda() || has_cuda()) return;
     const std::string reason = "no CUDA device: " + actium::build_info().cuda_status;
     const char* required = std::getenv("ACTIUM_REQUIRE_GPU");
+    // CTest tells a skip from a failure by the word before the reason.
     if (required != nullptr && std::string_view(required) == "1")
       FAIL() << "ACTIUM_REQUIRE_GPU=1, but " << reason;
-    GTEST_SKIP() << reason;
+    GTEST_SKIP() << "skipped: " << reason;
   }
   actium::Context context() const { return on_cuda() ? actium::Context::cuda() : actium::Context::cpu(); }
 };
