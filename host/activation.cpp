@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <vector>
 
-#include "cuda_check.hpp"
 #include "dispatch.hpp"
 #include "kernels/launch.hpp"
 #include "reference/reference.hpp"
@@ -121,14 +120,10 @@ void forward(const Context& ctx, const Activation& f, ConstTensorView x, TensorV
   check.tensor("y", y, x.dtype(), x.shape());
   check.same_or_disjoint("y", y, "x", x);
   if (x.count() == 0) return;
-  if constexpr (kCudaBuilt)
-    if (ctx.is_cuda()) {
-      const DeviceGuard guard(ctx.device());
-      return visit_dtype(x.dtype(), [&]<class T>(std::type_identity<T>) {
-        ACTIUM_CUDA_TRY(
-            kernels::launch_forward(arguments(f), x.data_as<T>(), y.data_as<T>(), x.count(), ctx.stream()));
-      });
-    }
+  if (run_on_cuda("forward", ctx, x.dtype(), [&]<class T>(std::type_identity<T>) {
+        return kernels::launch_forward(arguments(f), x.data_as<T>(), y.data_as<T>(), x.count(), ctx.stream());
+      }))
+    return;
   reference::forward(f, x, y, ctx.threads());
 }
 
@@ -141,14 +136,11 @@ void backward(const Context& ctx, const Activation& f, ConstTensorView x, ConstT
   check.same_or_disjoint("dx", dx, "x", x);
   check.same_or_disjoint("dx", dx, "dy", dy);
   if (x.count() == 0) return;
-  if constexpr (kCudaBuilt)
-    if (ctx.is_cuda()) {
-      const DeviceGuard guard(ctx.device());
-      return visit_dtype(x.dtype(), [&]<class T>(std::type_identity<T>) {
-        ACTIUM_CUDA_TRY(kernels::launch_backward(arguments(f), x.data_as<T>(), dy.data_as<T>(),
-                                                 dx.data_as<T>(), x.count(), ctx.stream()));
-      });
-    }
+  if (run_on_cuda("backward", ctx, x.dtype(), [&]<class T>(std::type_identity<T>) {
+        return kernels::launch_backward(arguments(f), x.data_as<T>(), dy.data_as<T>(), dx.data_as<T>(),
+                                        x.count(), ctx.stream());
+      }))
+    return;
   reference::backward(f, x, dy, dx, ctx.threads());
 }
 
@@ -166,14 +158,11 @@ void jvp(const Context& ctx, const Activation& f, ConstTensorView x, ConstTensor
   check.same_or_disjoint("ty", ty, "tx", tx);
   check.disjoint("y", y, "ty", ty);
   if (x.count() == 0) return;
-  if constexpr (kCudaBuilt)
-    if (ctx.is_cuda()) {
-      const DeviceGuard guard(ctx.device());
-      return visit_dtype(x.dtype(), [&]<class T>(std::type_identity<T>) {
-        ACTIUM_CUDA_TRY(kernels::launch_jvp(arguments(f), x.data_as<T>(), tx.data_as<T>(), y.data_as<T>(),
-                                            ty.data_as<T>(), x.count(), ctx.stream()));
-      });
-    }
+  if (run_on_cuda("jvp", ctx, x.dtype(), [&]<class T>(std::type_identity<T>) {
+        return kernels::launch_jvp(arguments(f), x.data_as<T>(), tx.data_as<T>(), y.data_as<T>(),
+                                   ty.data_as<T>(), x.count(), ctx.stream());
+      }))
+    return;
   reference::jvp(f, x, tx, y, ty, ctx.threads());
 }
 

@@ -44,9 +44,10 @@ void* ContextState::scratch(std::size_t bytes) {
 }  // namespace detail
 
 Context Context::cpu(int threads) {
-  if (threads < 0)
-    throw Error(ErrorKind::kInvalidArgument,
-                "Context::cpu: threads: want >= 0, got " + std::to_string(threads));
+  constexpr int kMost = 1024;  // OpenMP runtimes crash rather than refuse
+  if (threads < 0 || threads > kMost)
+    throw Error(ErrorKind::kInvalidArgument, "Context::cpu: threads: want 0 to " + std::to_string(kMost) +
+                                                 ", got " + std::to_string(threads));
   auto state = std::make_shared<detail::ContextState>();
   state->threads = threads;
   return Context(std::move(state));

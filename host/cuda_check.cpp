@@ -31,7 +31,7 @@ std::string hint_for(cudaError_t status) {
 }
 }  // namespace
 
-void throw_if_cuda_failed(int status, const char* call) {
+void throw_if_cuda_failed(int status, std::string_view call) {
   const auto code = static_cast<cudaError_t>(status);
   if (code == cudaSuccess) return;
   throw Error(code == cudaErrorMemoryAllocation ? ErrorKind::kOutOfMemory : ErrorKind::kCuda,
@@ -65,7 +65,7 @@ DeviceGuard::~DeviceGuard() {
   if (previous_ >= 0) cudaSetDevice(previous_);
 }
 #else
-void throw_if_cuda_failed(int, const char*) {}
+void throw_if_cuda_failed(int, std::string_view) {}
 
 const std::string& cuda_unavailable_reason() {
   static const std::string reason = "this build of actium has no CUDA kernels";

@@ -2,6 +2,7 @@
 // The edge to the CUDA runtime on the host side: one way to turn its status codes into actium::Error.
 #include <actium/error.hpp>
 #include <string>
+#include <string_view>
 
 #pragma GCC visibility push(default)  // actium::propagation links to it, nobody else
 namespace actium {
@@ -15,7 +16,7 @@ inline constexpr bool kCudaBuilt = false;
 /// Throws Error for a cudaError_t (passed as int) other than success: the call, CUDA's name and text for the
 /// code, and a hint where the text misleads. Does not touch CUDA's last-error state, which belongs to the
 /// user.
-void throw_if_cuda_failed(int status, const char* call);
+void throw_if_cuda_failed(int status, std::string_view call);
 
 /// Why no CUDA device can be used, or an empty string if one can. Asks the driver once in a process.
 const std::string& cuda_unavailable_reason();

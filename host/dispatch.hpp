@@ -1,8 +1,12 @@
 #pragma once
-// The only switch on dtype.
+// The only switch on dtype, and the only branch to the kernels.
+#include <actium/context.hpp>
 #include <actium/dtype.hpp>
+#include <string_view>
 #include <type_traits>
 #include <utility>
+
+#include "cuda_check.hpp"
 
 namespace actium {
 
@@ -21,6 +25,22 @@ decltype(auto) visit_dtype(DType dtype, F&& f) {
       break;
   }
   return std::forward<F>(f)(std::type_identity<bf16>{});
+}
+
+/// On a CUDA context runs `launch`, a generic lambda over the element type that returns a launcher's status,
+/// and says true; throws Error in the name of `function` when it fails. On the CPU says false. In a build
+/// without CUDA the lambda is never instantiated, so that no kernel is referred to.
+template <class Launch>
+bool run_on_cuda([[maybe_unused]] std::string_view function, [[maybe_unused]] const Context& ctx,
+                 [[maybe_unused]] DType dtype, [[maybe_unused]] const Launch& launch) {
+#if ACTIUM_CUDA
+  if (ctx.is_cuda()) {
+    const DeviceGuard guard(ctx.device());
+    throw_if_cuda_failed(visit_dtype(dtype, launch), function);
+    return true;
+  }
+#endif
+  return false;
 }
 
 }  // namespace actium

@@ -1,7 +1,6 @@
 #include <actium/gated.hpp>
 #include <vector>
 
-#include "cuda_check.hpp"
 #include "dispatch.hpp"
 #include "kernels/launch.hpp"
 #include "reference/reference.hpp"
@@ -36,15 +35,11 @@ void gated_forward(const Context& ctx, const GatedUnit& unit, const GatedInput& 
   check.same_or_disjoint("y", y, "gate", x.gate);
   check.same_or_disjoint("y", y, "content", x.content);
   if (y.count() == 0) return;
-  if constexpr (kCudaBuilt)
-    if (ctx.is_cuda()) {
-      const DeviceGuard guard(ctx.device());
-      return visit_dtype(y.dtype(), [&]<class T>(std::type_identity<T>) {
-        ACTIUM_CUDA_TRY(kernels::launch_gated_forward(unit.kind(), x.gate.data_as<T>(),
-                                                      x.content.data_as<T>(), y.data_as<T>(), y.count(),
-                                                      ctx.stream()));
-      });
-    }
+  if (run_on_cuda("gated_forward", ctx, y.dtype(), [&]<class T>(std::type_identity<T>) {
+        return kernels::launch_gated_forward(unit.kind(), x.gate.data_as<T>(), x.content.data_as<T>(),
+                                             y.data_as<T>(), y.count(), ctx.stream());
+      }))
+    return;
   reference::gated_forward(unit, x, y, ctx.threads());
 }
 
@@ -66,15 +61,12 @@ void gated_backward(const Context& ctx, const GatedUnit& unit, const GatedInput&
   }
   check.disjoint("dx.gate", dx.gate, "dx.content", dx.content);
   if (dy.count() == 0) return;
-  if constexpr (kCudaBuilt)
-    if (ctx.is_cuda()) {
-      const DeviceGuard guard(ctx.device());
-      return visit_dtype(dy.dtype(), [&]<class T>(std::type_identity<T>) {
-        ACTIUM_CUDA_TRY(kernels::launch_gated_backward(
-            unit.kind(), x.gate.data_as<T>(), x.content.data_as<T>(), dy.data_as<T>(), dx.gate.data_as<T>(),
-            dx.content.data_as<T>(), dy.count(), ctx.stream()));
-      });
-    }
+  if (run_on_cuda("gated_backward", ctx, dy.dtype(), [&]<class T>(std::type_identity<T>) {
+        return kernels::launch_gated_backward(unit.kind(), x.gate.data_as<T>(), x.content.data_as<T>(),
+                                              dy.data_as<T>(), dx.gate.data_as<T>(), dx.content.data_as<T>(),
+                                              dy.count(), ctx.stream());
+      }))
+    return;
   reference::gated_backward(unit, x, dy, dx, ctx.threads());
 }
 

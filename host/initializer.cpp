@@ -2,7 +2,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "cuda_check.hpp"
 #include "dispatch.hpp"
 #include "kernels/launch_propagation.hpp"
 #include "reference/propagation.hpp"
@@ -32,14 +31,11 @@ void fill_uniform(const Context& ctx, TensorView x, RandomKey key, double low, d
   if (!(low <= high)) check.fail("low", "at most high = " + number(high), number(low));
   check_range(check, "high - low", high - low, x.dtype());
   if (x.count() == 0) return;
-  if constexpr (kCudaBuilt)
-    if (ctx.is_cuda()) {
-      const DeviceGuard guard(ctx.device());
-      return visit_dtype(x.dtype(), [&]<class T>(std::type_identity<T>) {
-        ACTIUM_CUDA_TRY(kernels::launch_fill_uniform(key.seed, key.sequence, low, high - low, x.data_as<T>(),
-                                                     x.count(), ctx.stream()));
-      });
-    }
+  if (run_on_cuda("fill_uniform", ctx, x.dtype(), [&]<class T>(std::type_identity<T>) {
+        return kernels::launch_fill_uniform(key.seed, key.sequence, low, high - low, x.data_as<T>(),
+                                            x.count(), ctx.stream());
+      }))
+    return;
   reference::fill_uniform(x, key, low, high - low, ctx.threads());
 }
 
@@ -50,14 +46,11 @@ void fill_normal(const Context& ctx, TensorView x, RandomKey key, double mean, d
   check_range(check, "deviation", deviation, x.dtype());
   if (deviation < 0) check.fail("deviation", "at least 0", number(deviation));
   if (x.count() == 0) return;
-  if constexpr (kCudaBuilt)
-    if (ctx.is_cuda()) {
-      const DeviceGuard guard(ctx.device());
-      return visit_dtype(x.dtype(), [&]<class T>(std::type_identity<T>) {
-        ACTIUM_CUDA_TRY(kernels::launch_fill_normal(key.seed, key.sequence, mean, deviation, x.data_as<T>(),
-                                                    x.count(), ctx.stream()));
-      });
-    }
+  if (run_on_cuda("fill_normal", ctx, x.dtype(), [&]<class T>(std::type_identity<T>) {
+        return kernels::launch_fill_normal(key.seed, key.sequence, mean, deviation, x.data_as<T>(), x.count(),
+                                           ctx.stream());
+      }))
+    return;
   reference::fill_normal(x, key, mean, deviation, ctx.threads());
 }
 

@@ -1,6 +1,5 @@
 #include <actium/softmax.hpp>
 
-#include "cuda_check.hpp"
 #include "dispatch.hpp"
 #include "kernels/launch.hpp"
 #include "reference/reference.hpp"
@@ -36,15 +35,12 @@ void from_logits(const Context& ctx, std::string_view function, SoftmaxResult re
     check.same_or_disjoint(out_name, out, "z", z);
   }
   if (out.count() == 0) return;
-  if constexpr (kCudaBuilt)
-    if (ctx.is_cuda()) {
-      const DeviceGuard guard(ctx.device());
-      const std::int64_t cols = z.shape().back(), rows = z.shape().without_last().count();
-      return visit_dtype(z.dtype(), [&]<class T>(std::type_identity<T>) {
-        ACTIUM_CUDA_TRY(kernels::launch_softmax(result, options.temperature, z.data_as<T>(), out.data_as<T>(),
-                                                rows, cols, ctx.stream()));
-      });
-    }
+  const std::int64_t cols = z.shape().back(), rows = z.shape().without_last().count();
+  if (run_on_cuda(function, ctx, z.dtype(), [&]<class T>(std::type_identity<T>) {
+        return kernels::launch_softmax(result, options.temperature, z.data_as<T>(), out.data_as<T>(), rows,
+                                       cols, ctx.stream());
+      }))
+    return;
   reference(z, out, options.temperature, ctx.threads());
 }
 
@@ -61,15 +57,12 @@ void from_probabilities(const Context& ctx, std::string_view function, const Con
   check.same_or_disjoint(out_name, tp, "p", p);
   check.same_or_disjoint(out_name, tp, in_name, tz);
   if (tp.count() == 0) return;
-  if constexpr (kCudaBuilt)
-    if (ctx.is_cuda()) {
-      const DeviceGuard guard(ctx.device());
-      const std::int64_t cols = p.shape().back(), rows = p.shape().without_last().count();
-      return visit_dtype(p.dtype(), [&]<class T>(std::type_identity<T>) {
-        ACTIUM_CUDA_TRY(kernels::launch_softmax_jvp(options.temperature, p.data_as<T>(), tz.data_as<T>(),
-                                                    tp.data_as<T>(), rows, cols, ctx.stream()));
-      });
-    }
+  const std::int64_t cols = p.shape().back(), rows = p.shape().without_last().count();
+  if (run_on_cuda(function, ctx, p.dtype(), [&]<class T>(std::type_identity<T>) {
+        return kernels::launch_softmax_jvp(options.temperature, p.data_as<T>(), tz.data_as<T>(),
+                                           tp.data_as<T>(), rows, cols, ctx.stream());
+      }))
+    return;
   reference::softmax_jvp(p, tz, tp, options.temperature, ctx.threads());
 }
 
@@ -108,15 +101,12 @@ void softmax_jacobian(const Context& ctx, ConstTensorView p, TensorView jacobian
   check.tensor("jacobian", jacobian, p.dtype(), p.shape().with(p.shape().back()));
   check.disjoint("jacobian", jacobian, "p", p);
   if (jacobian.count() == 0) return;
-  if constexpr (kCudaBuilt)
-    if (ctx.is_cuda()) {
-      const DeviceGuard guard(ctx.device());
-      const std::int64_t cols = p.shape().back(), rows = p.shape().without_last().count();
-      return visit_dtype(p.dtype(), [&]<class T>(std::type_identity<T>) {
-        ACTIUM_CUDA_TRY(kernels::launch_softmax_jacobian(options.temperature, p.data_as<T>(),
-                                                         jacobian.data_as<T>(), rows, cols, ctx.stream()));
-      });
-    }
+  const std::int64_t cols = p.shape().back(), rows = p.shape().without_last().count();
+  if (run_on_cuda("softmax_jacobian", ctx, p.dtype(), [&]<class T>(std::type_identity<T>) {
+        return kernels::launch_softmax_jacobian(options.temperature, p.data_as<T>(), jacobian.data_as<T>(),
+                                                rows, cols, ctx.stream());
+      }))
+    return;
   reference::softmax_jacobian(p, jacobian, options.temperature, ctx.threads());
 }
 

@@ -54,7 +54,7 @@ Shape::Shape(std::span<const std::int64_t> extents) : rank_(static_cast<int>(ext
     extents_[i] = extent;
     const std::int64_t factor = extent == 0 ? 1 : extent;
     if (product > kLargest / factor)
-      throw Error(ErrorKind::kInvalidArgument, "Shape: want at most 2^60 elements, got more");
+      throw Error(ErrorKind::kInvalidArgument, "Shape: want fewer than 2^60 elements, got more");
     product *= factor;
   }
 }
@@ -105,10 +105,9 @@ void copy(const Context& ctx, ConstTensorView from, TensorView to) {
   if (to.dtype() != from.dtype())
     check.fail("to.dtype", std::string(to_string(from.dtype())), std::string(to_string(to.dtype())));
   if (to.shape() != from.shape()) check.fail("to.shape", from.shape().to_string(), to.shape().to_string());
-  if (!from.contiguous() || !to.contiguous())
-    check.fail("from and to", "contiguous tensors", "other strides");
+  check.memory("from", from);
+  check.memory("to", to);
   if (from.count() == 0) return;
-  if (from.data() == nullptr || to.data() == nullptr) check.fail("from and to", "memory", "a null pointer");
   check.disjoint("to", to, "from", from);
 #if ACTIUM_CUDA
   if (ctx.is_cuda()) {

@@ -57,7 +57,7 @@ void Validator::fail(const std::string& what, const std::string& want, const std
               std::string(function_) + ": " + what + ": want " + want + ", got " + got, hint);
 }
 
-void Validator::tensor(std::string_view name, const ConstTensorView& t) const {
+void Validator::memory(std::string_view name, const ConstTensorView& t) const {
   const std::string n(name);
   if (!t.contiguous()) {
     std::string got = "[";
@@ -69,7 +69,11 @@ void Validator::tensor(std::string_view name, const ConstTensorView& t) const {
   if (t.data() == nullptr) fail(n, "memory for " + std::to_string(t.count()) + " elements", "a null pointer");
   if (reinterpret_cast<std::uintptr_t>(t.data()) % size_of(t.dtype()) != 0)
     fail(n, "a pointer aligned to " + std::to_string(size_of(t.dtype())) + " bytes", "a misaligned one");
-  device(name, t);
+}
+
+void Validator::tensor(std::string_view name, const ConstTensorView& t) const {
+  memory(name, t);
+  if (t.count() > 0) device(name, t);
 }
 
 void Validator::tensor(std::string_view name, const ConstTensorView& t, DType dtype,

@@ -20,7 +20,9 @@ class Validator {
  public:
   Validator(std::string_view function, const Context& ctx) : function_(function), ctx_(ctx) {}
 
-  /// Contiguous, non-null unless empty, aligned to its element, and on the context's device.
+  /// Contiguous, non-null unless empty, and aligned to its element.
+  void memory(std::string_view name, const ConstTensorView& t) const;
+  /// memory(), on the context's device.
   void tensor(std::string_view name, const ConstTensorView& t) const;
   /// tensor(), and of this dtype and shape.
   void tensor(std::string_view name, const ConstTensorView& t, DType dtype, const Shape& shape) const;

@@ -19,7 +19,8 @@ class Context {
  public:
   using Stream = CUstream_st*;
 
-  /// The CPU reference path. `threads` is the number of OpenMP threads of each call; 0 = OpenMP's own choice.
+  /// The CPU reference path. `threads` is the number of OpenMP threads of each call; 0 = OpenMP's own choice;
+  /// at most 1024.
   static Context cpu(int threads = 0);
   /// The given stream of the given device (default: the current device's default stream). The stream stays
   /// the caller's and must outlive the context. Throws Error(kNotBuilt) with the reason where there is no

@@ -20,7 +20,8 @@ struct RandomKey {
 };
 
 // The fills below: x of any shape, contiguous, f64, f32, f16 or bf16, on the context's device. Asynchronous
-// on CUDA, no allocation, capturable. f16 and bf16 are the f32 value rounded once.
+// on CUDA, no allocation, capturable. f16 and bf16 are the f32 value rounded once. Parameters must be finite,
+// and finite in f32 too for every dtype but f64: Error(kInvalidArgument) otherwise.
 
 /// Uniform in (low, high): low + (high - low) * u with u = (bits + 1/2) * 2^-32, evaluated in f32 (f64 for
 /// f64) by one fma; u may round to 1. Bit-equal on every device. Throws Error(kInvalidArgument) unless low <=

@@ -49,7 +49,9 @@ struct LayerResult {
 };
 
 /// Draws the weights of `layer`, sends x [..., fan_in] through it and measures both sides of the activation.
-/// Allocates the weights and z, waits for the result. y, [..., fan_out], receives the output signal.
+/// y, [..., fan_out], receives the output signal and may be exactly x (then fan_in = fan_out); any other
+/// overlap is an error. Allocates the weights and z, takes scratch as signal_statistics does, and waits for
+/// the result.
 LayerResult propagate_layer(const Context& ctx, const Layer& layer, ConstTensorView x, TensorView y);
 
 }  // namespace actium

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #pragma GCC visibility push(default)
@@ -17,8 +18,8 @@ namespace actium {
 
 class Context;
 
-/// Up to kMaxRank extents, outermost first. An extent is never negative and the product fits an int64
-/// (both are checked where a Shape is made: Error(kInvalidArgument)).
+/// Up to kMaxRank extents, outermost first. An extent is never negative and there are fewer than 2^60
+/// elements (both are checked where a Shape is made: Error(kInvalidArgument)).
 class Shape {
  public:
   static constexpr int kMaxRank = 8;
@@ -95,7 +96,7 @@ class BasicTensorView {
       BasicTensorView(R&& r)
       : BasicTensorView(std::ranges::data(r), Shape{static_cast<std::int64_t>(std::ranges::size(r))}) {}
   template <detail::MdspanLike M>
-  BasicTensorView(const M& m)
+  requires(kConst || !std::is_const_v<typename M::element_type>) BasicTensorView(const M& m)
       : data_(m.data_handle()), dtype_(dtype_of<std::remove_cv_t<typename M::element_type>>::value) {
     std::array<std::int64_t, Shape::kMaxRank> extents{};
     constexpr std::size_t kRank = M::rank();
@@ -176,6 +177,13 @@ class Tensor {
   Tensor(const Context& ctx, DType dtype, const Shape& shape);
   /// A copy of host values on the context's device. The values have been read when it returns.
   Tensor(const Context& ctx, ConstTensorView host_values);
+  Tensor(Tensor&& other) noexcept
+      : memory_(std::move(other.memory_)), view_(std::exchange(other.view_, {})) {}
+  Tensor& operator=(Tensor&& other) noexcept {
+    memory_ = std::move(other.memory_);
+    view_ = std::exchange(other.view_, {});
+    return *this;
+  }
   operator TensorView() { return view_; }
   operator ConstTensorView() const { return view_; }
   TensorView view() { return view_; }

@@ -1,0 +1,617 @@
+// Bad input: every public function, argument and dtype against every kind of mistake. Each case must throw
+// actium::Error of the right kind with exactly the expected message, write nothing, and leave the context
+// usable. Sizes of zero and touching memory are no mistakes.
+#include <actium/actium.hpp>
+#include <cmath>
+#include <functional>
+#include <iostream>
+#include <map>
+
+#include "dispatch.hpp"
+#include "support/devices.hpp"
+#include "support/guarded.hpp"
+
+#if ACTIUM_CUDA
+#include <cuda_runtime_api.h>
+#endif
+
+namespace {
+
+using namespace actium;
+using namespace actium_test;
+
+// ---------------------------------------------------------------- the functions
+
+constexpr double kInf = std::numeric_limits<double>::infinity(),
+                 kNan = std::numeric_limits<double>::quiet_NaN();
+
+/// An argument's shape, from the shape of the first one.
+enum class Extents { kSame, kWithoutLast, kWithLastTwice };
+
+Shape shape_of(Extents extents, const Shape& first) {
+  return extents == Extents::kSame          ? first
+         : extents == Extents::kWithoutLast ? first.without_last()
+                                            : first.with(first.back());
+}
+
+struct Argument {
+  const char* name;
+  Extents extents = Extents::kSame;
+};
+
+using Views = std::vector<TensorView>;  // inputs, then outputs
+
+struct Function {
+  const char* name;
+  std::vector<Argument> inputs, outputs;
+  bool in_place;     // an output may be exactly an input
+  bool temperature;  // and a rank of at least 1: a softmax
+  void (*call)(const Context& ctx, const Views& v, double temperature);
+
+  std::size_t size() const { return inputs.size() + outputs.size(); }
+  const Argument& argument(std::size_t i) const {
+    return i < inputs.size() ? inputs[i] : outputs[i - inputs.size()];
+  }
+};
+
+const Function kFunctions[] = {
+    {"forward",
+     {{"x"}},
+     {{"y"}},
+     true,
+     false,
+     [](const Context& ctx, const Views& v, double) { forward(ctx, silu(), v[0], v[1]); }},
+    {"backward",
+     {{"x"}, {"dy"}},
+     {{"dx"}},
+     true,
+     false,
+     [](const Context& ctx, const Views& v, double) { backward(ctx, silu(), v[0], v[1], v[2]); }},
+    {"jvp",
+     {{"x"}, {"tx"}},
+     {{"y"}, {"ty"}},
+     true,
+     false,
+     [](const Context& ctx, const Views& v, double) { jvp(ctx, silu(), v[0], v[1], v[2], v[3]); }},
+    {"gated_forward",
+     {{"gate"}, {"content"}},
+     {{"y"}},
+     true,
+     false,
+     [](const Context& ctx, const Views& v, double) {
+       gated_forward(ctx, swiglu(), {.gate = v[0], .content = v[1]}, v[2]);
+     }},
+    {"gated_backward",
+     {{"gate"}, {"content"}, {"dy"}},
+     {{"dx.gate"}, {"dx.content"}},
+     true,
+     false,
+     [](const Context& ctx, const Views& v, double) {
+       gated_backward(ctx, geglu(), {.gate = v[0], .content = v[1]}, v[2], {.gate = v[3], .content = v[4]});
+     }},
+    {"softmax",
+     {{"z"}},
+     {{"p"}},
+     true,
+     true,
+     [](const Context& ctx, const Views& v, double t) { softmax(ctx, v[0], v[1], {.temperature = t}); }},
+    {"log_softmax",
+     {{"z"}},
+     {{"log_p"}},
+     true,
+     true,
+     [](const Context& ctx, const Views& v, double t) { log_softmax(ctx, v[0], v[1], {.temperature = t}); }},
+    {"logsumexp",
+     {{"z"}},
+     {{"result", Extents::kWithoutLast}},
+     false,
+     true,
+     [](const Context& ctx, const Views& v, double t) { logsumexp(ctx, v[0], v[1], {.temperature = t}); }},
+    {"entropy",
+     {{"z"}},
+     {{"result", Extents::kWithoutLast}},
+     false,
+     true,
+     [](const Context& ctx, const Views& v, double t) { entropy(ctx, v[0], v[1], {.temperature = t}); }},
+    {"softmax_vjp",
+     {{"p"}, {"dp"}},
+     {{"dz"}},
+     true,
+     true,
+     [](const Context& ctx, const Views& v, double t) {
+       softmax_vjp(ctx, v[0], v[1], v[2], {.temperature = t});
+     }},
+    {"softmax_jvp",
+     {{"p"}, {"tz"}},
+     {{"tp"}},
+     true,
+     true,
+     [](const Context& ctx, const Views& v, double t) {
+       softmax_jvp(ctx, v[0], v[1], v[2], {.temperature = t});
+     }},
+    {"softmax_jacobian",
+     {{"p"}},
+     {{"jacobian", Extents::kWithLastTwice}},
+     false,
+     true,
+     [](const Context& ctx, const Views& v, double t) {
+       softmax_jacobian(ctx, v[0], v[1], {.temperature = t});
+     }},
+    {"copy", {{"from"}}, {{"to"}}, false, false, [](const Context& ctx, const Views& v, double) {
+       copy(ctx, v[0], v[1]);
+     }}};
+
+const Shape kFirst{4, 6};
+const std::string kOverflow = "Shape: want fewer than 2^60 elements, got more";
+
+// ---------------------------------------------------------------- the memory of one call
+
+/// Room for every argument, far apart, in one guarded allocation.
+template <class T>
+class Arena {
+ public:
+  Arena(const Context& ctx, const Function& f, const Shape& first = kFirst)
+      : function_(&f), first_(first), memory_(ctx, normal_sample<T>((f.size() + 1) * kSlot, kSeed)) {}
+
+  Shape shape(std::size_t i) const { return shape_of(function_->argument(i).extents, first_); }
+  void* pointer(std::size_t i, std::int64_t elements = 0) {
+    return memory_.view().template data_as<T>() + static_cast<std::int64_t>(i * kSlot + kSlot / 2) + elements;
+  }
+  TensorView view(std::size_t i) { return {pointer(i), dtype_of<T>::value, shape(i)}; }
+  Views views() {
+    Views list;
+    for (std::size_t i = 0; i < function_->size(); ++i) list.push_back(view(i));
+    return list;
+  }
+  std::vector<T> read() const { return memory_.read(); }
+  bool untouched() const { return memory_.untouched(); }
+  bool guards_intact() const { return memory_.guards_intact(); }
+
+ private:
+  static constexpr std::size_t kSlot = 512;
+  const Function* function_;
+  Shape first_;
+  Guarded<T> memory_;
+};
+
+// ---------------------------------------------------------------- running cases
+
+class ValidateTest : public DeviceTest {
+ protected:
+  /// Every case ends here. `call` is what must throw; `message` is all of what().
+  template <class Call>
+  void expect_error(const std::string& kind_of_case, ErrorKind kind, const std::string& message,
+                    const Call& call) {
+    ++cases_[kind_of_case];
+    try {
+      call();
+      ADD_FAILURE() << kind_of_case << ": no error, want: " << message;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.what(), message) << kind_of_case;
+      EXPECT_EQ(e.kind(), kind) << kind_of_case << ": " << message;
+    }
+  }
+
+  /// A bad call of `f`, made of good arguments and one mistake, then a good call.
+  template <class T>
+  void expect_bad(const Context& ctx, const Function& f, const std::string& kind_of_case,
+                  const std::string& message, Arena<T>& arena,
+                  const std::function<void(Views&, double& temperature)>& mistake) {
+    SCOPED_TRACE(f.name + (" " + std::string(to_string(dtype_of<T>::value))));
+    expect_error(kind_of_case, ErrorKind::kInvalidArgument, message, [&] {
+      Views views = arena.views();
+      double temperature = 0.7;
+      mistake(views, temperature);
+      f.call(ctx, views, temperature);
+    });
+    EXPECT_TRUE(arena.untouched()) << kind_of_case << " wrote something: " << message;
+    expect_good_call<T>(ctx, f);
+  }
+
+  /// A good call of `f` works, and leaves in memory what the first one left.
+  template <class T>
+  void expect_good_call(const Context& ctx, const Function& f) {
+    static std::map<std::string, std::vector<T>> first_answers;
+    Arena<T> arena(ctx, f);
+    EXPECT_NO_THROW(f.call(ctx, arena.views(), 0.7));
+    EXPECT_FALSE(arena.untouched()) << "nothing written";
+    EXPECT_TRUE(arena.guards_intact());
+    const std::vector<T> answer = arena.read();
+    EXPECT_TRUE(same_bits(first_answers.try_emplace(f.name + ctx.name(), answer).first->second, answer));
+  }
+
+  static void TearDownTestSuite() {
+    int total = 0;
+    for (const auto& [kind_of_case, count] : cases_) total += count;
+    std::cout << "bad input: " << total << " cases of " << cases_.size() << " kinds:";
+    for (const auto& [kind_of_case, count] : cases_) std::cout << "\n  " << kind_of_case << ": " << count;
+    std::cout << std::endl;
+  }
+
+  /// body.operator()<T>(context, function) for every dtype and function.
+  template <class Body>
+  void for_each_function(const Body& body) {
+    const Context ctx = context();
+    for (const DType dtype : kDTypes)
+      for (const Function& f : kFunctions)
+        visit_dtype(dtype, [&]<class T>(std::type_identity<T>) { body.template operator()<T>(ctx, f); });
+  }
+
+  inline static std::map<std::string, int> cases_;
+};
+ACTIUM_INSTANTIATE_DEVICES(ValidateTest);
+
+std::string what(const Function& f, const std::string& rest) { return std::string(f.name) + ": " + rest; }
+bool is_copy(const Function& f) { return std::string_view(f.name) == "copy"; }
+std::string text(std::span<const std::int64_t> numbers) {
+  std::string s;
+  for (const std::int64_t n : numbers) s += (s.empty() ? "" : ", ") + std::to_string(n);
+  return "[" + s + "]";
+}
+
+// ---------------------------------------------------------------- pointers
+
+TEST_P(ValidateTest, NullPointersWithElements) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    Arena<T> arena(ctx, f);
+    for (std::size_t i = 0; i < f.size(); ++i) {
+      const std::string message =
+          what(f, std::string(f.argument(i).name) + ": want memory for " +
+                      std::to_string(arena.shape(i).count()) + " elements, got a null pointer");
+      expect_bad(ctx, f, "null pointer", message, arena,
+                 [&](Views& v, double&) { v[i] = TensorView(nullptr, v[i].dtype(), v[i].shape()); });
+    }
+  });
+}
+
+TEST_P(ValidateTest, MisalignedPointers) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    Arena<T> arena(ctx, f);
+    for (std::size_t i = 0; i < f.size(); ++i)
+      for (const int bytes : {1, static_cast<int>(sizeof(T)) - 1})
+        expect_bad(ctx, f, "misaligned pointer",
+                   what(f, std::string(f.argument(i).name) + ": want a pointer aligned to " +
+                               std::to_string(sizeof(T)) + " bytes, got a misaligned one"),
+                   arena, [&](Views& v, double&) {
+                     v[i] = TensorView(static_cast<char*>(v[i].data()) + bytes, v[i].dtype(), v[i].shape());
+                   });
+  });
+}
+
+#if ACTIUM_CUDA
+TEST_P(ValidateTest, PointersOfTheOtherDevice) {
+  if (!on_cuda()) return;
+  const Context cpu = Context::cpu(), cuda = context();
+  int pageable = 0;
+  ASSERT_EQ(cudaDeviceGetAttribute(&pageable, cudaDevAttrPageableMemoryAccess, cuda.device()), cudaSuccess);
+  for_each_function([&]<class T>(const Context&, const Function& f) {
+    Arena<T> host(cpu, f), device(cuda, f);
+    for (std::size_t i = 0; i < f.size(); ++i) {
+      const std::string name = f.argument(i).name;
+      expect_bad(cpu, f, "device pointer on a CPU context",
+                 what(f, name + ": want host memory (the context is the CPU), got memory of CUDA device " +
+                             std::to_string(cuda.device())),
+                 host, [&](Views& v, double&) { v[i] = device.view(i); });
+      EXPECT_TRUE(device.untouched());
+      if (is_copy(f) || pageable != 0) continue;  // a copy may cross; here kernels read any host memory
+      expect_bad(cuda, f, "host pointer on a CUDA context",
+                 what(f, name + ": want device memory (the context is CUDA), got host memory "
+                                "(actium::Tensor(ctx, host_values) copies it there)"),
+                 device, [&](Views& v, double&) { v[i] = host.view(i); });
+      EXPECT_TRUE(host.untouched());
+    }
+  });
+}
+#endif
+
+// ---------------------------------------------------------------- dtypes, shapes, strides
+
+TEST_P(ValidateTest, MismatchedDTypes) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    Arena<T> arena(ctx, f);
+    constexpr DType kRight = dtype_of<T>::value;
+    for (const DType wrong : kDTypes) {
+      if (wrong == kRight) continue;
+      for (std::size_t i = 0; i < f.size(); ++i) {
+        // The first argument sets the dtype, so if it is the odd one the second is blamed.
+        const std::size_t blamed = std::max<std::size_t>(i, 1);
+        expect_bad(
+            ctx, f,
+            size_of(wrong) == 2 && sizeof(T) == 2 ? "dtype: f16 and bf16 exchanged" : "dtype of another size",
+            what(f, f.argument(blamed).name +
+                        (".dtype: want " + std::string(to_string(i == 0 ? wrong : kRight))) + ", got " +
+                        std::string(to_string(i == 0 ? kRight : wrong))),
+            arena, [&](Views& v, double&) { v[i] = TensorView(v[i].data(), wrong, v[i].shape()); });
+      }
+    }
+  });
+}
+
+TEST_P(ValidateTest, MismatchedShapesAndRanks) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    Arena<T> arena(ctx, f);
+    for (std::size_t i = 1; i < f.size(); ++i) {
+      const Shape right = arena.shape(i);
+      std::vector<std::int64_t> fewer(static_cast<std::size_t>(right.rank()));
+      for (std::size_t axis = 0; axis < fewer.size(); ++axis) fewer[axis] = right[static_cast<int>(axis)];
+      std::vector<std::int64_t> more = fewer, none = fewer, reversed(fewer.rbegin(), fewer.rend());
+      --fewer.back();
+      ++more.front();
+      none.back() = 0;
+      using List = std::span<const std::int64_t>;
+      const std::pair<const char*, Shape> wrongs[] = {
+          {"shape: fewer", Shape(List(fewer))},         {"shape: more", Shape(List(more))},
+          {"shape: none", Shape(List(none))},           {"shape: transposed", Shape(List(reversed))},
+          {"rank: appended 1", right.with(1)},          {"rank: flat", Shape{right.count()}},
+          {"rank: without last", right.without_last()}, {"rank: 0", Shape{}}};
+      for (const auto& [kind_of_case, wrong] : wrongs)
+        if (wrong != right)
+          expect_bad(ctx, f, kind_of_case,
+                     what(f, f.argument(i).name + (".shape: want " + right.to_string()) + ", got " +
+                                 wrong.to_string()),
+                     arena, [&, wrong = wrong](Views& v, double&) {
+                       v[i] = TensorView(v[i].data(), v[i].dtype(), wrong);
+                     });
+    }
+  });
+}
+
+TEST_P(ValidateTest, AStatisticOfOneRowIsOneNumber) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    if (f.outputs[0].extents != Extents::kWithoutLast) return;
+    const auto view = [](Arena<T>& arena, const Shape& shape) {
+      return TensorView(arena.pointer(1), dtype_of<T>::value, shape);
+    };
+    for (const Shape& shape : {Shape{}, Shape{1}}) {
+      Arena<T> arena(ctx, f, {6});
+      EXPECT_NO_THROW(f.call(ctx, {arena.view(0), view(arena, shape)}, 1)) << shape.to_string();
+      EXPECT_FALSE(arena.untouched());
+    }
+    Arena<T> arena(ctx, f, {6});
+    for (const Shape& shape : {Shape{2}, Shape{1, 1}, Shape{6}, Shape{0}})
+      expect_bad(ctx, f, "shape of a single statistic",
+                 what(f, "result.shape: want [], got " + shape.to_string()), arena,
+                 [&](Views& v, double&) { v[1] = view(arena, shape); });
+  });
+}
+
+TEST_P(ValidateTest, StridesOtherThanContiguous) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    Arena<T> arena(ctx, f);
+    for (std::size_t i = 0; i < f.size(); ++i) {
+      const Shape shape = arena.shape(i);
+      const TensorView contiguous = arena.view(i);
+      const auto given = contiguous.strides();
+      const std::vector<std::int64_t> right(given.begin(), given.end());
+      std::vector<std::int64_t> gaps = right, broadcast = right, backwards = right, padded = right,
+                                transposed(right.rbegin(), right.rend());
+      for (std::int64_t& stride : gaps) stride *= 2;
+      broadcast.back() = 0;
+      backwards.back() = -1;
+      padded.front() += 2;
+      const std::pair<const char*, std::vector<std::int64_t>> wrongs[] = {
+          {"strides: every second element", gaps},
+          {"strides: broadcast", broadcast},
+          {"strides: backwards", backwards},
+          {"strides: padded rows", padded},
+          {"strides: transposed", transposed}};
+      for (const auto& [kind_of_case, wrong] : wrongs) {
+        if (wrong == right) continue;
+        const std::string message =
+            what(f, f.argument(i).name + (".strides: want those of contiguous " + shape.to_string()) +
+                        ", got " + text(wrong));
+        expect_bad(ctx, f, kind_of_case, message, arena, [&, wrong = wrong](Views& v, double&) {
+          v[i] = TensorView(v[i].data(), v[i].dtype(), v[i].shape(), wrong);
+        });
+      }
+    }
+  });
+}
+
+TEST_P(ValidateTest, NegativeAndOverflowingExtents) {
+  constexpr std::int64_t kHuge = std::int64_t{1} << 40, kHuger = std::int64_t{1} << 62;
+  const struct {
+    const char* kind_of_case;
+    std::vector<std::int64_t> extents;
+    std::string message;
+  } wrongs[] = {
+      {"negative extent", {4, -1}, "Shape: extent 1: want >= 0, got -1"},
+      {"negative extent", {-6, 4}, "Shape: extent 0: want >= 0, got -6"},
+      {"negative extent",
+       {0, std::numeric_limits<std::int64_t>::min()},
+       "Shape: extent 1: want >= 0, got -9223372036854775808"},
+      {"overflowing extents", {kHuge, kHuge}, kOverflow},
+      {"overflowing extents", {kHuger, 0, 4}, kOverflow},
+      {"overflowing extents", {std::numeric_limits<std::int64_t>::max(), 2}, kOverflow},
+      {"rank above 8", std::vector<std::int64_t>(9, 1), "Shape: rank: want at most 8, got 9"},
+  };
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    Arena<T> arena(ctx, f);
+    for (const auto& wrong : wrongs)
+      for (std::size_t i = 0; i < f.size(); ++i)
+        expect_bad(ctx, f, wrong.kind_of_case, wrong.message, arena, [&](Views& v, double&) {
+          v[i] = TensorView(v[i].data(), v[i].dtype(), Shape(std::span<const std::int64_t>(wrong.extents)));
+        });
+  });
+}
+
+TEST_P(ValidateTest, AJacobianThatIsTooLarge) {
+  const Context ctx = context();
+  const Function& f = kFunctions[11];
+  ASSERT_STREQ(f.name, "softmax_jacobian");
+  Arena<float> arena(ctx, f);
+  expect_bad(ctx, f, "overflowing extents", kOverflow, arena, [&](Views& v, double&) {
+    v[0] = TensorView(v[0].data(), DType::kF32, {std::int64_t{1} << 31});
+  });
+  expect_bad(ctx, f, "rank above 8", "Shape: rank: want at most 8, got 9", arena, [&](Views& v, double&) {
+    v[0] = TensorView(v[0].data(), DType::kF32, {1, 1, 1, 1, 1, 1, 4, 6});
+  });
+}
+
+// ---------------------------------------------------------------- overlap
+
+TEST_P(ValidateTest, Overlap) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    Arena<T> arena(ctx, f);
+    for (std::size_t out = f.inputs.size(); out < f.size(); ++out)
+      for (std::size_t other = 0; other < out; ++other) {
+        const bool both_out = other >= f.inputs.size();
+        const std::string a = f.argument(both_out ? other : out).name,
+                          b = f.argument(both_out ? out : other).name;
+        const bool may_coincide = f.in_place && !both_out;
+        const std::string message =
+            what(f, a + " and " + b +
+                        (may_coincide ? ": want the same memory or disjoint memory, got a partial overlap"
+                                      : ": want disjoint memory, got an overlap"));
+        const std::int64_t out_count = arena.shape(out).count(), other_count = arena.shape(other).count();
+        const auto moved_to = [&](std::int64_t elements) {
+          return [&arena, out, other, elements](Views& v, double&) {
+            v[out] = TensorView(arena.pointer(other, elements), v[out].dtype(), v[out].shape());
+          };
+        };
+        const std::string kinds = both_out ? "overlap of two outputs" : "overlap of output and input";
+        expect_bad(ctx, f, kinds + ": first element on the last", message, arena, moved_to(other_count - 1));
+        expect_bad(ctx, f, kinds + ": last element on the first", message, arena, moved_to(1 - out_count));
+        expect_bad(ctx, f, kinds + ": one element later", message, arena, moved_to(1));
+        expect_bad(ctx, f, kinds + ": one element earlier", message, arena, moved_to(-1));
+        if (!may_coincide) expect_bad(ctx, f, kinds + ": the same memory", message, arena, moved_to(0));
+
+        // Next to each other is no overlap, nor is exactly the same memory where that is allowed.
+        for (const std::int64_t elements : {other_count, -out_count, std::int64_t{0}}) {
+          if (elements == 0 && !may_coincide) continue;
+          Arena<T> good(ctx, f);
+          Views views = good.views();
+          views[out] = TensorView(good.pointer(other, elements), views[out].dtype(), views[out].shape());
+          EXPECT_NO_THROW(f.call(ctx, views, 1)) << what(f, a + " and " + b) << " at distance " << elements;
+          EXPECT_TRUE(good.guards_intact());
+        }
+      }
+  });
+}
+
+// ---------------------------------------------------------------- numbers and names
+
+TEST_P(ValidateTest, TemperaturesAndRanksOfSoftmax) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    if (!f.temperature) return;
+    Arena<T> arena(ctx, f);
+    const std::pair<double, std::string> wrongs[] = {{0.0, "0"},           {-0.0, "-0"},  {-1.0, "-1"},
+                                                     {-1e-300, "-1e-300"}, {kNan, "nan"}, {kInf, "inf"},
+                                                     {-kInf, "-inf"}};
+    for (const auto& [wrong, printed] : wrongs)
+      expect_bad(ctx, f, "temperature", what(f, "temperature: want finite and > 0, got " + printed), arena,
+                 [wrong = wrong](Views&, double& temperature) { temperature = wrong; });
+    expect_bad(ctx, f, "rank 0 where there must be a row",
+               what(f, f.argument(0).name + std::string(".rank: want at least 1, got 0")), arena,
+               [&](Views& v, double&) {
+                 for (TensorView& view : v) view = TensorView(view.data(), view.dtype(), Shape{});
+               });
+  });
+}
+
+TEST_P(ValidateTest, ParametersOfAnActivation) {
+  const Context ctx = context();
+  for (const double wrong : {kNan, kInf, -kInf}) {
+    const std::string message = "activation 'leaky_relu': parameters: want finite numbers, got " +
+                                std::string(std::isnan(wrong) ? "nan"
+                                            : wrong > 0       ? "inf"
+                                                              : "-inf");
+    Guarded<float> x(ctx, 8), dy(ctx, 8), dx(ctx, 8), ty(ctx, 8);
+    const Activation f = leaky_relu(wrong);
+    expect_error("activation parameter", ErrorKind::kInvalidArgument, message,
+                 [&] { forward(ctx, f, x.view(), dx.view()); });
+    expect_error("activation parameter", ErrorKind::kInvalidArgument, message,
+                 [&] { backward(ctx, f, x.view(), dy.view(), dx.view()); });
+    expect_error("activation parameter", ErrorKind::kInvalidArgument, message,
+                 [&] { jvp(ctx, f, x.view(), dy.view(), dx.view(), ty.view()); });
+    EXPECT_TRUE(x.untouched() && dy.untouched() && dx.untouched() && ty.untouched());
+  }
+}
+
+TEST_P(ValidateTest, UnknownNames) {
+  const std::string activations_are =
+      " there are: identity, sigmoid, tanh, relu, leaky_relu, softplus, gelu, gelu_tanh, silu, mish";
+  const std::string units_are = " there are: glu, geglu, swiglu, bilinear";
+  const std::string dtypes_are = " there are: f64, f32, f16, bf16";
+  const auto parse_activation = [](std::string_view s) { Activation::parse(s); };
+  const auto parse_unit = [](std::string_view s) { GatedUnit::parse(s); };
+  const auto parse_type = [](std::string_view s) { parse_dtype(s); };
+  const struct {
+    void (*parse)(std::string_view);
+    std::string_view given;
+    std::string message;
+  } wrongs[] = {
+      {parse_activation, "gleu", "no activation 'gleu'; did you mean 'gelu'?" + activations_are},
+      {parse_activation, "GELU(", "no activation 'GELU';" + activations_are},
+      {parse_activation, "leakyrelu(0.1)",
+       "no activation 'leakyrelu'; did you mean 'leaky_relu'?" + activations_are},
+      {parse_activation, "Tanh", "no activation 'Tanh'; did you mean 'tanh'?" + activations_are},
+      {parse_activation, "quaternion", "no activation 'quaternion';" + activations_are},
+      {parse_unit, "swigul", "no gated unit 'swigul'; did you mean 'swiglu'?" + units_are},
+      {parse_unit, "zzzzzzzz", "no gated unit 'zzzzzzzz';" + units_are},
+      {parse_unit, "swiglu()", "no gated unit 'swiglu()'; did you mean 'swiglu'?" + units_are},
+      {parse_type, "fp32", "no dtype 'fp32'; did you mean 'f32'?" + dtypes_are},
+      {parse_type, "bfloat16", "no dtype 'bfloat16'; did you mean 'bf16'?" + dtypes_are},
+      {parse_type, "F32", "no dtype 'F32'; did you mean 'f32'?" + dtypes_are},
+      {parse_type, "int8", "no dtype 'int8';" + dtypes_are},
+  };
+  for (const auto& wrong : wrongs)
+    expect_error("unknown name", ErrorKind::kUnknownName, wrong.message, [&] { wrong.parse(wrong.given); });
+}
+
+TEST_P(ValidateTest, ATensorOfOtherStrides) {
+  const Context ctx = context();
+  std::vector<float> host(24);
+  const std::int64_t strides[] = {1, 4};
+  expect_error("strides of a tensor's values", ErrorKind::kInvalidArgument,
+               "copy: from.strides: want those of contiguous " + kFirst.to_string() + ", got [1, 4]",
+               [&] { Tensor(ctx, ConstTensorView(host.data(), DType::kF32, kFirst, strides)); });
+  expect_error(
+      "null values of a tensor", ErrorKind::kInvalidArgument,
+      "copy: from: want memory for " + std::to_string(kFirst.count()) + " elements, got a null pointer",
+      [&] { Tensor(ctx, ConstTensorView(nullptr, DType::kF32, kFirst)); });
+}
+
+// ---------------------------------------------------------------- what is no mistake
+
+TEST_P(ValidateTest, SizesOfZeroTakeAnyPointer) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    for (const Shape& shape : {Shape{0}, Shape{0, 5}, Shape{5, 0}, Shape{0, 0}, Shape{2, 0, 3}})
+      for (const std::intptr_t address : {0, 1}) {  // null, and one that no element may have
+        SCOPED_TRACE(f.name + (" " + shape.to_string()));
+        Arena<T> arena(ctx, f, shape);
+        Views views = arena.views();
+        bool writes = false;
+        for (std::size_t i = 0; i < f.size(); ++i)
+          if (views[i].count() == 0)
+            views[i] = TensorView(reinterpret_cast<void*>(address), views[i].dtype(), views[i].shape());
+          else
+            writes = true;  // a statistic of rows without elements
+        EXPECT_NO_THROW(f.call(ctx, views, 1));
+        EXPECT_TRUE(arena.guards_intact());
+        EXPECT_NE(arena.untouched(), writes);
+      }
+  });
+}
+
+TEST_P(ValidateTest, RankZeroIsOneElement) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    if (f.temperature) return;
+    Arena<T> arena(ctx, f, Shape{});
+    EXPECT_NO_THROW(f.call(ctx, arena.views(), 1)) << f.name;
+    EXPECT_FALSE(arena.untouched()) << f.name;
+  });
+}
+
+TEST_P(ValidateTest, StridesOfExtentsThatAreOneDoNotMatter) {
+  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+    Arena<T> arena(ctx, f, Shape{1, 6});
+    Views views = arena.views();
+    const std::int64_t strides[] = {77, 1};
+    views[0] = TensorView(views[0].data(), views[0].dtype(), views[0].shape(), strides);
+    EXPECT_NO_THROW(f.call(ctx, views, 1)) << f.name;
+    EXPECT_FALSE(arena.untouched()) << f.name;
+  });
+}
+
+}  // namespace
