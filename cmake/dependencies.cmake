@@ -2,7 +2,7 @@
 # then in the folder ACTIUM_DEPS (bench/make_deps.sh fills one, for machines without a network). Otherwise it prints one
 # line and makes no target; callers ask `if(TARGET actium_<name>)`.
 #
-#   actium_find_gtest()          actium_gtest          GoogleTest with its main(), and GoogleMock
+#   actium_find_gtest()          actium_gtest          GoogleTest with its main()
 #   actium_find_benchmark()      actium_benchmark      Google Benchmark
 #   actium_find_cli11()          actium_cli11          CLI11
 #   actium_find_nlohmann_json()  actium_nlohmann_json  nlohmann-json
@@ -44,13 +44,14 @@ endfunction()
 
 function(actium_find_gtest)
   find_package(GTest QUIET)
-  if(TARGET GTest::gmock)
-    actium_dependency(gtest GTest::gtest_main GTest::gmock GTest::gtest)
+  if(TARGET GTest::gtest_main)
+    actium_dependency(gtest GTest::gtest_main GTest::gtest)
   else()
     set(INSTALL_GTEST OFF)
+    set(BUILD_GMOCK OFF)
     actium_dependency_sources(googletest there)
     if(there)
-      actium_dependency(gtest gtest_main gmock gtest)
+      actium_dependency(gtest gtest_main gtest)
     endif()
   endif()
   actium_dependency_missing(gtest libgtest-dev "tests")
