@@ -242,7 +242,7 @@ class ValidateTest : public DeviceTest {
 ACTIUM_INSTANTIATE_DEVICES(ValidateTest);
 
 std::string what(const Function& f, const std::string& rest) { return std::string(f.name) + ": " + rest; }
-bool is_copy(const Function& f) { return std::string_view(f.name) == "copy"; }
+[[maybe_unused]] bool is_copy(const Function& f) { return std::string_view(f.name) == "copy"; }
 std::string text(std::span<const std::int64_t> numbers) {
   std::string s;
   for (const std::int64_t n : numbers) s += (s.empty() ? "" : ", ") + std::to_string(n);
