@@ -7,8 +7,9 @@ endif()
 
 # CMake looks for the compiler on PATH only; toolkits are often elsewhere.
 find_program(ACTIUM_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin)
+# (By the environment, because check_language asks no questions once CMAKE_CUDA_COMPILER is set.)
 if(ACTIUM_NVCC AND NOT DEFINED CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
-  set(CMAKE_CUDA_COMPILER ${ACTIUM_NVCC})
+  set(ENV{CUDACXX} ${ACTIUM_NVCC})
 endif()
 # `native` fails to configure where there is no GPU, so the default is one fixed architecture.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
