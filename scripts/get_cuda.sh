@@ -8,6 +8,7 @@ toolkit() { find "$dir" -type d -path '*/nvidia/cu13' -print -quit 2>/dev/null; 
 
 if [ ! -e "$dir/complete" ]; then
   echo "fetching a CUDA toolkit from PyPI into $dir (about 1 GB)" >&2
+  mkdir -p "$(dirname "$dir")"
   python3 -m venv "$dir" >&2
   "$dir/bin/python" -m pip install --quiet --disable-pip-version-check \
     'cuda-toolkit[nvcc,cudart,cccl,cublas,curand]==13.0.*' >&2
