@@ -58,10 +58,11 @@ constexpr int columns_per_lane(std::int64_t columns) {
   return 0;
 }
 
-/// Threads of the block kernel: about 8 columns a thread, at most 1024.
+/// Threads of the block kernels: about 8 columns a thread; no more than leaves each thread 128 registers.
+inline constexpr int kRowBlockMaxThreads = 512;
 constexpr int row_block_threads(std::int64_t columns) {
   int threads = 128;
-  while (threads < 1024 && static_cast<std::int64_t>(threads) * 8 < columns) threads *= 2;
+  while (threads < kRowBlockMaxThreads && static_cast<std::int64_t>(threads) * 8 < columns) threads *= 2;
   return threads;
 }
 

@@ -33,7 +33,7 @@ __device__ inline Moments merged(const Moments& a, const Moments& b) {
 inline constexpr int kFinishUnits = 32;  // units of a block, each summed by kStatisticsThreads / 32 threads
 
 template <class C>
-__global__ void __launch_bounds__(kStatisticsThreads)
+__global__ void __launch_bounds__(kStatisticsThreads, 1)
     signal_statistics_finish_kernel(const TileMoments<C>* tile_moments,  // [tiles]
                                     const std::uint32_t* tile_active,    // [splits, units]
                                     SignalMoments* moments,              // one, by block 0

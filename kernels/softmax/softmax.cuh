@@ -209,7 +209,7 @@ __device__ void for_each_column(const T* row /* [cols] */, std::int64_t cols, co
 }
 
 template <SoftmaxResult R, class T>
-__global__ void __launch_bounds__(1024)
+__global__ void __launch_bounds__(kRowBlockMaxThreads, 1)
     softmax_block_kernel(const T* z,  // [rows, cols]
                          T* out,      // [rows, cols] or [rows]
                          std::int64_t rows, std::int64_t cols, Division<Compute<T>> temperature) {
@@ -240,7 +240,7 @@ __global__ void __launch_bounds__(1024)
 }
 
 template <class T>
-__global__ void __launch_bounds__(1024)
+__global__ void __launch_bounds__(kRowBlockMaxThreads, 1)
     softmax_jvp_block_kernel(const T* p,   // [rows, cols]
                              const T* tz,  // [rows, cols]
                              T* tp,        // [rows, cols]
@@ -263,7 +263,7 @@ __global__ void __launch_bounds__(1024)
 
 /// One block a row of the Jacobian: J_ij = p_i (delta_ij - p_j) / T.
 template <class T>
-__global__ void __launch_bounds__(1024)
+__global__ void __launch_bounds__(kRowBlockMaxThreads, 1)
     softmax_jacobian_kernel(const T* p,   // [rows, cols]
                             T* jacobian,  // [rows, cols, cols]
                             std::int64_t rows, std::int64_t cols, Division<Compute<T>> temperature) {
