@@ -17,8 +17,11 @@ using namespace actium_test;
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 // Every size class of the kernels, and both sides of each boundary.
-constexpr std::int64_t kColumns[] = {1,   2,   3,   5,   31,   32,   33,   64,   100,  127,  128,
-                                     129, 511, 512, 513, 1000, 1023, 1024, 1025, 2051, 4096, 10007};
+std::vector<std::int64_t> columns() {
+  if (quick()) return {1, 33, 130, 513, 1025, 2051};
+  return {1,   2,   3,   5,   31,   32,   33,   64,   100,  127,  128,
+          129, 511, 512, 513, 1000, 1023, 1024, 1025, 2051, 4096, 10007};
+}
 
 double epsilon(DType dtype) { return std::ldexp(1.0, -format_of(dtype).mantissa_bits); }
 DType computing(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
@@ -67,7 +70,7 @@ TEST_P(SoftmaxTest, EveryOperationEveryDTypeEveryRowLength) {
   SCOPED_TRACE(seed_message(kSeed));
   for (const DType dtype : kDTypes)
     visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
-      for (const std::int64_t cols : kColumns)
+      for (const std::int64_t cols : columns())
         for (const auto& [temperature, spread] : {std::pair{1.0, 1.0}, {0.7, 12.0}, {3.0, 1.0}}) {
           SCOPED_TRACE(std::string(to_string(dtype)) + " cols " + std::to_string(cols) + " T " +
                        std::to_string(temperature));
@@ -158,7 +161,7 @@ TEST_P(SoftmaxTest, DerivativesAgainstTheJacobianAndItsIdentities) {
   const Context ctx = context();
   for (const DType dtype : kDTypes)
     visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
-      for (const std::int64_t cols : kColumns) {
+      for (const std::int64_t cols : columns()) {
         SCOPED_TRACE(std::string(to_string(dtype)) + " cols " + std::to_string(cols));
         constexpr std::int64_t kRows = 3;
         const double temperature = 0.7;
@@ -272,8 +275,14 @@ TEST_P(SoftmaxTest, InfiniteAndNaNRowsFollowThePolicy) {
         for (const std::size_t where : {std::size_t{0}, std::size_t{2}, n - 1}) {
           for (const double x : run([&](auto& z) { z[where] = nan; }))
             EXPECT_TRUE(std::isnan(x)) << "NaN at " << where;
-          for (const double x : run([&](auto& z) { z[where] = kInf; }))
-            EXPECT_TRUE(std::isnan(x)) << "+inf at " << where;
+          const auto infinite = run([&](auto& z) { z[where] = kInf; });
+          for (std::size_t i = 0; i < infinite.size(); ++i) {
+            if (i == 2 * n) {
+              EXPECT_EQ(infinite[i], kInf) << "logsumexp of +inf";
+            } else {
+              EXPECT_TRUE(std::isnan(infinite[i])) << "+inf at " << where;
+            }
+          }
           const auto masked = run([&](auto& z) { z[where] = -kInf; });
           EXPECT_EQ(masked[where], 0) << "one -inf has probability 0";
           EXPECT_EQ(masked[n + where], -kInf);
@@ -324,6 +333,11 @@ TEST_P(SoftmaxTest, ExtremeTemperatures) {
   EXPECT_EQ(p.to_doubles(ctx), (std::vector<double>{0.25, 0.25, 0.25, 0.25}));
   logsumexp(ctx, zs, lse, {.temperature = 1e30});
   EXPECT_NEAR(lse.to_doubles(ctx)[0], std::log(4.0), 1e-6);
+  // 1 / T is 0 in f32 here; what is masked stays masked.
+  const std::vector<float> masked = {0, static_cast<float>(-kInf), 1};
+  Tensor masked_z(ctx, masked), masked_p(ctx, DType::kF32, {3});
+  softmax(ctx, masked_z, masked_p, {.temperature = 1e46});
+  EXPECT_EQ(masked_p.to_doubles(ctx), (std::vector<double>{0.5, 0, 0.5}));
 }
 
 TEST_P(SoftmaxTest, ARowDependsOnNothingButTheRow) {

@@ -82,9 +82,10 @@ void log_softmax(const ConstTensorView& z, const TensorView& log_p, double tempe
 
 void logsumexp(const ConstTensorView& z, const TensorView& result, double temperature, int threads) {
   for_each_row(z, temperature, threads, [&]<class T, class S>(std::int64_t r, const T*, const Row<S>& scan) {
-    const bool empty = scan.max == -std::numeric_limits<S>::infinity();
-    result.data_as<T>()[r] =
-        store<T>(empty ? scan.max : scan.max / static_cast<S>(temperature) + scan.log_sum());
+    // The sum of an infinite exponential is infinite, the sum of nothing is zero.
+    const S log_sum =
+        std::isinf(scan.max) ? scan.max : scan.max / static_cast<S>(temperature) + scan.log_sum();
+    result.data_as<T>()[r] = store<T>(log_sum);
   });
 }
 

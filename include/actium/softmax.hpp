@@ -16,9 +16,9 @@ struct SoftmaxOptions {
 // A size of zero is valid.
 //
 // Each row is shifted by its maximum, so the error does not grow with max|z| and no finite row overflows. A
-// row's result depends on nothing but the row: not on the batch, nor on the launch. Rows that hold NaN or
-// +inf, and rows that are all -inf, give NaN (as in PyTorch); logsumexp of an all -inf or empty row is -inf.
-// A single -inf has probability 0.
+// row's result depends on nothing but the row: not on the batch, nor on the launch. Rows that hold NaN
+// or +inf, and rows that are all -inf, give NaN (as in PyTorch), but logsumexp has its limits: +inf where a
+// row holds +inf (and no NaN), -inf where it is all -inf or empty. A single -inf has probability 0.
 //
 // In place is safe where an output of shape [..., n] is exactly an input; any other overlap is an error. On
 // CUDA the calls are asynchronous, allocate nothing, never synchronise and can be captured in a graph.

@@ -11,6 +11,17 @@ namespace actium::kernels {
 
 // ---------------------------------------------------------------- device functions
 
+/// dy * content * slope without an overflow on the way to a finite result. The slope comes last, because it
+/// may be tiny; where dy * content is too large, it meets the larger factor first (|slope| < 1.2, so only an
+/// infinite result is infinite).
+template <class C>
+__device__ C product(C dy, C content, C slope) {
+  const C both = dy * content;
+  if (device::absolute(both) <= device::Constants<C>::largest) return both * slope;
+  const bool dy_is_larger = device::absolute(dy) > device::absolute(content);
+  return (dy_is_larger ? dy : content) * slope * (dy_is_larger ? content : dy);
+}
+
 template <ActivationKind K, class C>
 struct GatedForward {
   device::Parameters<C> parameters;
@@ -26,7 +37,7 @@ struct GatedBackward {
   __device__ void operator()(const C (&in)[3], C (&out)[2]) const {
     const C gate = in[0], content = in[1], dy = in[2];
     const auto [value, slope] = device::Op<K>::eval(gate, parameters);
-    out[0] = dy * content * slope;  // the slope last: it is the factor that may be tiny
+    out[0] = product(dy, content, slope);
     out[1] = dy * value;
   }
 };
@@ -36,13 +47,25 @@ struct GatedBackward {
 namespace detail {
 /// The switch from a unit to the kernel of its gate's activation. No gate activation has parameters yet, so
 /// the activation's own (unused) parameters are zero.
+constexpr bool takes_parameters(ActivationKind kind) {
+#define ACTIUM_TAKES_P0() false
+#define ACTIUM_TAKES_P1(...) true
+#define ACTIUM_TAKES_P2(...) true
+#define ACTIUM_ACTIVATION(name, parameters, ...) \
+  if (kind == ActivationKind::name) return ACTIUM_TAKES_##parameters;
+#include <actium/activations.def>
+  return false;
+}
+
+/// The switch from a unit to the kernel of its gate's activation.
 template <template <ActivationKind, class> class Function, class T, int Inputs, int Outputs>
 Status launch_gated(GatedKind unit, const ElementwiseTensors<T, Inputs, Outputs>& tensors, std::int64_t count,
                     Stream stream) {
   using C = Compute<T>;
   switch (unit) {
-#define ACTIUM_GATED_UNIT(name, activation, ...) \
-  case GatedKind::name:                          \
+#define ACTIUM_GATED_UNIT(name, activation, ...)                                                           \
+  case GatedKind::name:                                                                                    \
+    static_assert(!takes_parameters(ActivationKind::activation), "a gate's parameters are not passed on"); \
     return launch_elementwise(Function<ActivationKind::activation, C>{}, tensors, count, stream);
 #include <actium/gated_units.def>
   }

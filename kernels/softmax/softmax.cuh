@@ -40,6 +40,8 @@ template <class C>
 __device__ Pair<C> shifted(C z, C max, const Division<C>& temperature) {
   const Pair<C> distance = device::two_sum(Real<C>(z), Real<C>(-max));
   if (distance.hi == Real<C>(0)) return {C(0), C(0)};
+  if (distance.hi < Real<C>(-device::Constants<C>::largest))
+    return {distance.hi, C(0)};  // -inf, even if 1 / T is 0
   const Pair<C> a = device::multiply(distance, Real<C>(temperature.hi));
   if (a.hi < Real<C>(device::Constants<C>::smallest_exponent)) return {a.hi, C(0)};
   return {a.hi, fma(distance.hi, Real<C>(temperature.lo), a.lo)};
@@ -88,7 +90,8 @@ __device__ C row_result(C max, const RowSums<C>& sums, const Division<C>& temper
   if constexpr (R == SoftmaxResult::kEntropy)
     return sums.log_sum() - sums.weighted / sums.sum();  // both terms >= 0
   else
-    return max == -static_cast<C>(INFINITY) ? max : divided(max, temperature) + sums.log_sum();
+    return device::absolute(max) > device::Constants<C>::largest ? max
+                                                                 : divided(max, temperature) + sums.log_sum();
 }
 
 /// Adds up one set of sums over a warp or a block; `reduce(op, value)` is the reduction.
@@ -191,21 +194,48 @@ __global__ void __launch_bounds__(kRowWarpThreads)
 
 // ---------------------------------------------------------------- kernels: one block a row
 
-/// body(column, element) for this thread's columns of a row: packets k, k + threads, ..., then single columns
-/// of the tail. The columns of a thread depend on `cols` and the block size alone; the pointer only decides
-/// how they are loaded.
-template <class T, class Body>
-__device__ void for_each_column(const T* row /* [cols] */, std::int64_t cols, const Body& body) {
+// Packets k, k + threads, ... of a row belong to a thread, then single columns of the tail: which columns
+// depends on `cols` and the block size alone; the pointers only decide how they are moved.
+
+template <class T>
+__device__ bool at_packet_boundary(const T* p) {
+  return reinterpret_cast<std::uintptr_t>(p) % kPacketBytes == 0;
+}
+
+/// body(elements...) for this thread's columns of one or two rows.
+template <class T, class Body, class... Rows>
+__device__ void for_each_column(std::int64_t cols, const Body& body, const T* row /* [cols] */,
+                                Rows... more /* [cols] */) {
   constexpr int kCount = Packet<T>::kCount;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(row) % kPacketBytes == 0;
-  const std::int64_t packets = cols / kCount;
-  for (std::int64_t k = threadIdx.x; k < packets; k += blockDim.x) {
-    const Packet<T> packet = load_packet(row + k * kCount, aligned);
+  const auto visit = [&](const auto&... packets) {
 #pragma unroll
-    for (int e = 0; e < kCount; ++e) body(k * kCount + e, widen(packet.element[e]));
-  }
+    for (int e = 0; e < kCount; ++e) body(widen(packets.element[e])...);
+  };
+  const std::int64_t packets = cols / kCount;
+  for (std::int64_t k = threadIdx.x; k < packets; k += blockDim.x)
+    visit(load_packet(row + k * kCount, at_packet_boundary(row)),
+          load_packet(more + k * kCount, at_packet_boundary(more))...);
   for (std::int64_t column = packets * kCount + threadIdx.x; column < cols; column += blockDim.x)
-    body(column, widen(row[column]));
+    body(widen(row[column]), widen(more[column])...);
+}
+
+/// out[column] = function(elements...) for the same columns. `out` may be one of the rows.
+template <class T, class Function, class... Rows>
+__device__ void transform_columns(std::int64_t cols, const Function& function, T* out /* [cols] */,
+                                  Rows... rows /* [cols] */) {
+  constexpr int kCount = Packet<T>::kCount;
+  const auto transform = [&](const auto&... packets) {
+    Packet<T> result;
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) result.element[e] = narrow<T>(function(widen(packets.element[e])...));
+    return result;
+  };
+  const std::int64_t packets = cols / kCount;
+  for (std::int64_t k = threadIdx.x; k < packets; k += blockDim.x)
+    store_packet(out + k * kCount, transform(load_packet(rows + k * kCount, at_packet_boundary(rows))...),
+                 at_packet_boundary(out));
+  for (std::int64_t column = packets * kCount + threadIdx.x; column < cols; column += blockDim.x)
+    out[column] = narrow<T>(function(widen(rows[column])...));
 }
 
 template <SoftmaxResult R, class T>
@@ -219,22 +249,23 @@ __global__ void __launch_bounds__(kRowBlockMaxThreads, 1)
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const T* in = z + row * cols;
     C max = Max::identity<C>();
-    for_each_column(in, cols, [&](std::int64_t, C v) { max = Max{}(max, v); });
+    for_each_column(
+        cols, [&](C v) { max = Max{}(max, v); }, in);
     max = reduce(Max{}, max);
 
     RowSums<C> sums;
-    for_each_column(in, cols, [&](std::int64_t, C v) {
+    const auto add = [&](C v) {
       const Pair<C> a = shifted(v, max, temperature);
       sums.add(a, exp_shifted(a));
-    });
+    };
+    for_each_column(cols, add, in);
     sums = reduce_sums<R>(sums, reduce);
 
     if constexpr (kStatistic<R>) {
       if (threadIdx.x == 0) out[row] = narrow<T>(row_result<R>(max, sums, temperature));
     } else {
-      for_each_column(in, cols, [&](std::int64_t column, C v) {
-        out[row * cols + column] = narrow<T>(element_result<R>(shifted(v, max, temperature), sums));
-      });
+      const auto result = [&](C v) { return element_result<R>(shifted(v, max, temperature), sums); };
+      transform_columns(cols, result, out + row * cols, in);
     }
   }
 }
@@ -250,12 +281,11 @@ __global__ void __launch_bounds__(kRowBlockMaxThreads, 1)
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const T *ps = p + row * cols, *ts = tz + row * cols;
     C mean = 0;
-    for (std::int64_t column = threadIdx.x; column < cols; column += blockDim.x)
-      mean = device::fma(static_cast<C>(widen(ps[column])), static_cast<C>(widen(ts[column])), mean);
+    for_each_column(
+        cols, [&](C pi, C ti) { mean = device::fma(pi, ti, mean); }, ps, ts);
     mean = block_reduce(Sum{}, mean, partial);
-    for (std::int64_t column = threadIdx.x; column < cols; column += blockDim.x)
-      tp[row * cols + column] =
-          narrow<T>(jvp_element<C>(widen(ps[column]), widen(ts[column]), mean, temperature));
+    const auto result = [&](C pi, C ti) { return jvp_element(pi, ti, mean, temperature); };
+    transform_columns(cols, result, tp + row * cols, ps, ts);
   }
 }
 

@@ -4,15 +4,24 @@
 #include <actium/dtype.hpp>
 #include <bit>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace actium_test {
 
 inline constexpr std::uint64_t kSeed = 20261122;
 inline std::string seed_message(std::uint64_t seed) { return "seed " + std::to_string(seed); }
+
+/// ACTIUM_QUICK=1: fewer and smaller cases of the same kinds, for runs under a sanitizer that slows them a
+/// hundredfold.
+inline bool quick() {
+  const char* value = std::getenv("ACTIUM_QUICK");
+  return value != nullptr && std::string_view(value) == "1";
+}
 
 template <class T>
 T from_bits(std::uint64_t bits) {
