@@ -65,6 +65,8 @@ Context Context::cuda([[maybe_unused]] Stream stream, [[maybe_unused]] int devic
     throw Error(ErrorKind::kInvalidArgument, "Context::cuda: device: want 0 to " +
                                                  std::to_string(devices - 1) + ", got " +
                                                  std::to_string(device));
+  if (const std::string reason = kernels_missing_reason(device); !reason.empty())
+    throw Error(ErrorKind::kNotBuilt, "Context::cuda: " + reason);
   auto state = std::make_shared<detail::ContextState>();
   state->device = device;
   state->stream = stream;

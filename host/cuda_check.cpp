@@ -1,5 +1,7 @@
 #include "cuda_check.hpp"
 
+#include "kernels/launch.hpp"
+
 #if ACTIUM_CUDA
 #include <cuda_runtime_api.h>
 #endif
@@ -45,13 +47,28 @@ const std::string& cuda_unavailable_reason() {
     if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
       return std::string("no NVIDIA driver on this machine");
     const cudaError_t status = cudaGetDeviceCount(&devices);
-    if (status == cudaSuccess && devices > 0) return std::string();
+    int current = 0;
+    if (status == cudaSuccess && devices > 0 && cudaGetDevice(&current) == cudaSuccess)
+      return kernels_missing_reason(current);
     cudaGetLastError();  // ours: the failed count of devices, asked for before any work of the user could
                          // fail
     if (status == cudaSuccess || status == cudaErrorNoDevice) return std::string("no NVIDIA GPU is visible");
     return std::string(cudaGetErrorString(status));
   }();
   return reason;
+}
+
+std::string kernels_missing_reason(int device) {
+  const DeviceGuard guard(device);
+  const auto status = static_cast<cudaError_t>(kernels::kernel_image_status());
+  if (status == cudaSuccess) return {};
+  cudaGetLastError();  // ours, as above
+  int major = 0, minor = 0;
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+  return "this build has kernels for sm " ACTIUM_ARCHITECTURES ", the GPU is sm " +
+         std::to_string(10 * major + minor) + " (" + cudaGetErrorString(status) +
+         "): rebuild with -DCMAKE_CUDA_ARCHITECTURES=native";
 }
 
 DeviceGuard::DeviceGuard(int device) {
@@ -71,6 +88,8 @@ const std::string& cuda_unavailable_reason() {
   static const std::string reason = "this build of actium has no CUDA kernels";
   return reason;
 }
+
+std::string kernels_missing_reason(int) { return cuda_unavailable_reason(); }
 
 DeviceGuard::DeviceGuard(int) {}
 DeviceGuard::~DeviceGuard() = default;

@@ -18,8 +18,12 @@ inline constexpr bool kCudaBuilt = false;
 /// user.
 void throw_if_cuda_failed(int status, std::string_view call);
 
-/// Why no CUDA device can be used, or an empty string if one can. Asks the driver once in a process.
+/// Why the current CUDA device cannot be used, or an empty string if it can. Asks the driver once in a
+/// process.
 const std::string& cuda_unavailable_reason();
+
+/// Why this build's kernels cannot run on a device, or an empty string if they can.
+std::string kernels_missing_reason(int device);
 
 /// Sets the CUDA device for a scope and restores the caller's. Does nothing in a build without CUDA.
 class DeviceGuard {

@@ -15,6 +15,9 @@ namespace actium::kernels {
 using Stream = CUstream_st*;
 using Status = int;
 
+/// Success if this build has kernels for the current device, else the error that a launch would give.
+Status kernel_image_status();
+
 /// An activation as the launchers take it.
 struct ActivationArguments {
   ActivationKind kind;
