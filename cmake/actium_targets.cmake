@@ -6,9 +6,10 @@ function(actium_compile_options target)
   if(ACTIUM_WERROR)
     set(werror -Werror)
   endif()
-  # g++ 12 sees overlaps in std::string concatenation that are not there (GCC bug 105651).
+  # g++ 12 sees overlaps in std::string concatenation that are not there (GCC bug 105651), and under sanitizers
+  # uninitialised reads in <regex>.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-    list(APPEND werror -Wno-restrict)
+    list(APPEND werror -Wno-restrict $<$<BOOL:${ACTIUM_SANITIZE}>:-Wno-maybe-uninitialized>)
   endif()
   # Contraction of a*b+c would change results from one machine to the next. Where a fused multiply-add is meant, it is
   # written.
@@ -22,14 +23,16 @@ function(actium_compile_options target)
 endfunction()
 
 # actium_add_library(name HEADERS ... [TEXTUAL_HEADERS ...] SOURCES ... [CUDA_SOURCES ...] [KERNELS ...])
-# A shared library actium::name from the public headers (relative to include/actium), the host sources, the host sources
+# A shared library from the public headers (relative to include/actium), the host sources, the host sources
 # that need the CUDA runtime's headers to make sense at all, and the kernels.
+# `name` is actium or actium_<part>, known outside as actium::actium and actium::<part>.
 function(actium_add_library name)
   cmake_parse_arguments(arg "" "" "HEADERS;TEXTUAL_HEADERS;SOURCES;CUDA_SOURCES;KERNELS" ${ARGN})
   list(TRANSFORM arg_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/include/actium/)
   list(TRANSFORM arg_TEXTUAL_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/include/actium/)
   add_library(${name} SHARED ${arg_SOURCES})
-  add_library(actium::${name} ALIAS ${name})
+  string(REGEX REPLACE "^actium_" "" exported ${name})
+  add_library(actium::${exported} ALIAS ${name})
   target_sources(${name}
     PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${arg_HEADERS}
     PUBLIC FILE_SET textual TYPE HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${arg_TEXTUAL_HEADERS})
@@ -59,7 +62,7 @@ function(actium_add_library name)
     target_link_options(${name} PRIVATE -Wl,-z,defs)  # nothing undefined reaches a user's link
   endif()
   set_target_properties(${name} PROPERTIES
-    OUTPUT_NAME $<IF:$<STREQUAL:${name},actium>,actium,actium_${name}>
+    EXPORT_NAME ${exported}
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
     CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
     POSITION_INDEPENDENT_CODE ON

@@ -1,6 +1,6 @@
 #include <actium/activation.hpp>
+#include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <vector>
 
 #include "dispatch.hpp"
@@ -36,7 +36,7 @@ constexpr ActivationInfo kActivations[] = {
 #include <actium/activations.def>
 };
 
-kernels::ActivationArguments arguments(const Activation& f) {
+[[maybe_unused]] kernels::ActivationArguments arguments(const Activation& f) {
   return {f.kind(), {f.parameters()[0], f.parameters()[1]}};
 }
 
@@ -48,6 +48,12 @@ std::string_view trimmed(std::string_view text) {
 
 [[noreturn]] void bad_parameter(std::string_view text, const std::string& why) {
   throw Error(ErrorKind::kInvalidArgument, "activation '" + std::string(text) + "': " + why);
+}
+
+void check_activation(const Activation& f) {
+  if (static_cast<std::size_t>(f.kind()) >= std::size(kActivations))
+    throw Error(ErrorKind::kUnknownName,
+                "no activation of kind " + std::to_string(static_cast<int>(f.kind())));
 }
 
 void check_parameters(const Activation& f, std::string_view text) {
@@ -91,10 +97,11 @@ Activation Activation::parse(std::string_view text) {
       if (index == 2) bad_parameter(text, "no parameter '" + std::string(key) + "'");
       item = trimmed(item.substr(equals + 1));
     }
-    const std::string digits(item);
-    char* end = nullptr;
-    f.parameters_[index] = std::strtod(digits.c_str(), &end);
-    if (digits.empty() || *end != '\0') bad_parameter(text, "want a number, got '" + digits + "'");
+    const bool plus = item.starts_with('+');  // which from_chars does not take
+    const auto [end, error] =
+        std::from_chars(item.data() + plus, item.data() + item.size(), f.parameters_[index]);
+    if (error != std::errc{} || end != item.data() + item.size())
+      bad_parameter(text, "want a number, got '" + std::string(item) + "'");
   }
   check_parameters(f, text);
   return f;
@@ -103,18 +110,17 @@ Activation Activation::parse(std::string_view text) {
 std::string Activation::to_string() const {
   std::string text(name());
   for (int i = 0; i < info().parameter_count; ++i) {
-    char digits[40];
-    std::snprintf(digits, sizeof digits, "%.17g", parameters_[static_cast<std::size_t>(i)]);
-    char shorter[40];  // the shortest of the two that reads back as the same number
-    std::snprintf(shorter, sizeof shorter, "%.15g", parameters_[static_cast<std::size_t>(i)]);
-    const bool same = std::strtod(shorter, nullptr) == parameters_[static_cast<std::size_t>(i)];
-    text += (i == 0 ? "(" : ", ") + std::string(same ? shorter : digits);
+    char digits[40];  // the shortest text that reads back as the same number
+    const auto end =
+        std::to_chars(digits, digits + sizeof digits, parameters_[static_cast<std::size_t>(i)]).ptr;
+    text += (i == 0 ? "(" : ", ") + std::string(digits, end);
   }
   return info().parameter_count > 0 ? text + ")" : text;
 }
 
 void forward(const Context& ctx, const Activation& f, ConstTensorView x, TensorView y) {
   const Validator check("forward", ctx);
+  check_activation(f);
   check_parameters(f, f.name());
   check.tensor("x", x);
   check.tensor("y", y, x.dtype(), x.shape());
@@ -129,6 +135,7 @@ void forward(const Context& ctx, const Activation& f, ConstTensorView x, TensorV
 
 void backward(const Context& ctx, const Activation& f, ConstTensorView x, ConstTensorView dy, TensorView dx) {
   const Validator check("backward", ctx);
+  check_activation(f);
   check_parameters(f, f.name());
   check.tensor("x", x);
   check.tensor("dy", dy, x.dtype(), x.shape());
@@ -147,6 +154,7 @@ void backward(const Context& ctx, const Activation& f, ConstTensorView x, ConstT
 void jvp(const Context& ctx, const Activation& f, ConstTensorView x, ConstTensorView tx, TensorView y,
          TensorView ty) {
   const Validator check("jvp", ctx);
+  check_activation(f);
   check_parameters(f, f.name());
   check.tensor("x", x);
   check.tensor("tx", tx, x.dtype(), x.shape());

@@ -16,6 +16,12 @@ constexpr GatedInfo kGatedUnits[] = {
 };
 }  // namespace
 
+static void check_unit(const GatedUnit& unit) {
+  if (static_cast<std::size_t>(unit.kind()) >= std::size(kGatedUnits))
+    throw Error(ErrorKind::kUnknownName,
+                "no gated unit of kind " + std::to_string(static_cast<int>(unit.kind())));
+}
+
 std::span<const GatedInfo> gated_units() { return kGatedUnits; }
 
 GatedUnit GatedUnit::parse(std::string_view name) {
@@ -29,6 +35,7 @@ GatedUnit GatedUnit::parse(std::string_view name) {
 
 void gated_forward(const Context& ctx, const GatedUnit& unit, const GatedInput& x, TensorView y) {
   const Validator check("gated_forward", ctx);
+  check_unit(unit);
   check.tensor("gate", x.gate);
   check.tensor("content", x.content, x.gate.dtype(), x.gate.shape());
   check.tensor("y", y, x.gate.dtype(), x.gate.shape());
@@ -46,6 +53,7 @@ void gated_forward(const Context& ctx, const GatedUnit& unit, const GatedInput& 
 void gated_backward(const Context& ctx, const GatedUnit& unit, const GatedInput& x, ConstTensorView dy,
                     const GatedOutput& dx) {
   const Validator check("gated_backward", ctx);
+  check_unit(unit);
   check.tensor("gate", x.gate);
   check.tensor("content", x.content, x.gate.dtype(), x.gate.shape());
   check.tensor("dy", dy, x.gate.dtype(), x.gate.shape());

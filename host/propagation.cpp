@@ -98,6 +98,12 @@ SignalStatistics signal_statistics(const Context& ctx, ConstTensorView x) {
   const Validator check("signal_statistics", ctx);
   check.rank("x", x, 1);
   check.tensor("x", x);
+  try {
+    static_cast<void>(std::vector<double>(static_cast<std::size_t>(x.shape().back())));
+  } catch (const std::exception&) {
+    throw Error(ErrorKind::kOutOfMemory, "signal_statistics: no host memory for " +
+                                             std::to_string(x.shape().back()) + " active fractions");
+  }
   if (x.count() == 0) {
     constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
     const std::int64_t units = x.shape().back();

@@ -33,6 +33,15 @@ DType dtype_from_dlpack(int code, int bits, int lanes) {
                                                std::to_string(code) + ", " + std::to_string(bits) +
                                                " bits, " + std::to_string(lanes) + " lanes");
 }
+
+Shape shape_from_dlpack(int ndim, const std::int64_t* shape) {
+  if (ndim < 0)
+    throw Error(ErrorKind::kInvalidArgument, "DLTensor: ndim: want >= 0, got " + std::to_string(ndim));
+  if (ndim > 0 && shape == nullptr)
+    throw Error(ErrorKind::kInvalidArgument,
+                "DLTensor: shape: want " + std::to_string(ndim) + " extents, got a null pointer");
+  return Shape(std::span<const std::int64_t>(shape, static_cast<std::size_t>(ndim)));
+}
 }  // namespace detail
 
 Shape::Shape(std::initializer_list<std::int64_t> extents)

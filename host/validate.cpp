@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <vector>
 
 #include "cuda_check.hpp"
@@ -46,9 +46,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 void note_cuda_in_use() { cuda_in_use = true; }
 
 std::string number(double value) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%g", value);
-  return text;
+  char text[40];  // to_chars, because printf depends on the process's locale
+  const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::general, 6).ptr;
+  return {text, end};
 }
 
 void Validator::fail(const std::string& what, const std::string& want, const std::string& got,
@@ -59,6 +59,7 @@ void Validator::fail(const std::string& what, const std::string& want, const std
 
 void Validator::memory(std::string_view name, const ConstTensorView& t) const {
   const std::string n(name);
+  if (t.dtype() > DType::kBF16) fail(n + ".dtype", "f64, f32, f16 or bf16", "another value");
   if (!t.contiguous()) {
     std::string got = "[";
     for (const std::int64_t stride : t.strides())

@@ -44,7 +44,7 @@ class Validator {
  private:
   void device(std::string_view name, const ConstTensorView& t) const;
   std::string_view function_;
-  const Context& ctx_;
+  [[maybe_unused]] const Context& ctx_;
 };
 
 /// A number as a message shows it: "0.7", "nan", "1e+300".

@@ -2,6 +2,7 @@
 // formulas in extended precision with derivatives from dual numbers. (activation_reference_test.cpp holds
 // those against MPFR.)
 #include <actium/activation.hpp>
+#include <clocale>
 #include <cmath>
 
 #include "dispatch.hpp"
@@ -326,7 +327,22 @@ TEST(ActivationName, EveryNameParsesToItsFactoryAndBack) {
   EXPECT_EQ(Activation::parse("leaky_relu(slope=0.1)"), leaky_relu(0.1));
   EXPECT_EQ(Activation::parse("gelu()"), gelu());
   EXPECT_EQ(leaky_relu(0.1).to_string(), "leaky_relu(0.1)");
-  EXPECT_EQ(leaky_relu(1.0 / 3).to_string(), "leaky_relu(0.33333333333333331)");
+  EXPECT_EQ(leaky_relu(1.0 / 3).to_string(), "leaky_relu(0.3333333333333333)");
+}
+
+TEST(ActivationName, DoesNotDependOnTheLocale) {
+  const char* comma = std::setlocale(LC_ALL, "de_DE.UTF-8");  // where it is installed; the C locale otherwise
+  EXPECT_EQ(Activation::parse("leaky_relu(0.1)"), leaky_relu(0.1)) << (comma ? comma : "C");
+  EXPECT_EQ(leaky_relu(0.1).to_string(), "leaky_relu(0.1)");
+  std::setlocale(LC_ALL, "C");
+  EXPECT_EQ(Activation::parse("leaky_relu(+0.5)"), leaky_relu(0.5));
+  EXPECT_THROW(Activation::parse(std::string_view("leaky_relu(0.1\0)", 16)), Error);
+}
+
+TEST(ActivationName, KindsThatAreNone) {
+  const Context ctx = Context::cpu();
+  std::vector<float> x(3);
+  EXPECT_THROW(forward(ctx, Activation(ActivationKind(200), {}), x, x), Error);
 }
 
 TEST(ActivationName, ErrorsNameTheNearestAndTheList) {

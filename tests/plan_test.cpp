@@ -195,7 +195,7 @@ TEST(PlanSoftmax, RowBlockThreads) {
     const int threads = row_block_threads(columns);
     ASSERT_EQ(threads % kWarpSize, 0) << columns;
     ASSERT_GE(threads, kWarpSize);
-    ASSERT_LE(threads, 1024);
+    ASSERT_LE(threads, kRowBlockMaxThreads);
     ASSERT_GE(threads, previous);
     // A block's reduction takes one partial result a warp from one warp.
     ASSERT_LE(threads / kWarpSize, kWarpSize);
@@ -203,7 +203,7 @@ TEST(PlanSoftmax, RowBlockThreads) {
   }
   for (const std::int64_t columns :
        {std::int64_t{1} << 31, (std::int64_t{1} << 32) + 5, std::int64_t{1} << 60})
-    EXPECT_EQ(row_block_threads(columns), 1024);
+    EXPECT_EQ(row_block_threads(columns), kRowBlockMaxThreads);
   EXPECT_EQ(row_block_threads(1), 128);
 }
 

@@ -333,6 +333,12 @@ TEST_P(SoftmaxTest, ExtremeTemperatures) {
   EXPECT_EQ(p.to_doubles(ctx), (std::vector<double>{0.25, 0.25, 0.25, 0.25}));
   logsumexp(ctx, zs, lse, {.temperature = 1e30});
   EXPECT_NEAR(lse.to_doubles(ctx)[0], std::log(4.0), 1e-6);
+  // z - max overflows, (z - max) / T does not.
+  const std::vector<float> far = {-3e38f, 3e38f};
+  Tensor far_z(ctx, far), far_p(ctx, DType::kF32, {2});
+  softmax(ctx, far_z, far_p, {.temperature = 1e38});
+  EXPECT_LE(ulp_error(far_p.to_doubles(ctx)[0], exact_row(far.data(), 2, 1e38).p[0], format_of(DType::kF32)),
+            5);
   // 1 / T is 0 in f32 here; what is masked stays masked.
   const std::vector<float> masked = {0, static_cast<float>(-kInf), 1};
   Tensor masked_z(ctx, masked), masked_p(ctx, DType::kF32, {3});

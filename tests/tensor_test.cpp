@@ -314,6 +314,15 @@ TEST(TensorView, OfADLTensor) {
               "DLTensor: dtype: want f64, f32, f16 or bf16, got code " + std::to_string(code) + ", " +
                   std::to_string(bits) + " bits, " + std::to_string(lanes) + " lanes");
   }
+  tensor.dtype = {2, 32, 1};
+  tensor.ndim = -1;
+  EXPECT_EQ(error_of([&] { TensorView{tensor}; }), "DLTensor: ndim: want >= 0, got -1");
+  tensor.ndim = 2;
+  tensor.shape = nullptr;
+  EXPECT_EQ(error_of([&] { TensorView{tensor}; }), "DLTensor: shape: want 2 extents, got a null pointer");
+  tensor.shape = shape;
+  tensor.data = nullptr;
+  EXPECT_EQ(TensorView(tensor).data(), nullptr) << "whatever the byte_offset: null stays null";
 }
 
 // ---------------------------------------------------------------- Tensor

@@ -29,6 +29,9 @@ class Context {
   /// cuda() where a device can be used, else cpu(). Never throws for want of a device.
   static Context best();
 
+  Context(const Context&) = default;  // also what a move does: a moved-from context works on
+  Context& operator=(const Context&) = default;
+
   bool is_cuda() const;
   int device() const;        ///< CUDA device index; -1 on the CPU
   Stream stream() const;     ///< nullptr on the CPU and for the default stream

@@ -23,9 +23,10 @@ struct RandomKey {
 // on CUDA, no allocation, capturable. f16 and bf16 are the f32 value rounded once. Parameters must be finite,
 // and finite in f32 too for every dtype but f64: Error(kInvalidArgument) otherwise.
 
-/// Uniform in (low, high): low + (high - low) * u with u = (bits + 1/2) * 2^-32, evaluated in f32 (f64 for
-/// f64) by one fma; u may round to 1. Bit-equal on every device. Throws Error(kInvalidArgument) unless low <=
-/// high, both finite.
+/// Uniform between low and high: low + (high - low) * u with u = (bits + 1/2) * 2^-32, evaluated in f32 (f64
+/// for f64) by one fma; u may round to 1. Rounding may give low or high itself, and pass high by an ULP where
+/// high - low is not exact. Bit-equal on every device. Throws Error(kInvalidArgument) unless low <= high,
+/// both finite.
 void fill_uniform(const Context& ctx, TensorView x, RandomKey key, double low = 0, double high = 1);
 
 /// Normal with the given mean and standard deviation >= 0, by the Box-Muller transform of the two uniforms of

@@ -7,7 +7,9 @@
 namespace actium {
 
 struct SoftmaxOptions {
-  double temperature = 1;  ///< logits are divided by it; finite and > 0
+  /// Logits are divided by it; finite and > 0. On CUDA 1 / T is an f32 (f64 for f64): outside about [1e-37,
+  /// 1e37] the results tend to those of the limit, one-hot or uniform.
+  double temperature = 1;
 };
 
 // Shapes: logits z and probabilities p are [..., n]; each row of n is one distribution; statistics are [...]

@@ -57,6 +57,7 @@ concept MdspanLike = requires(const M& m) {
 template <class D>
 concept DLTensorLike = requires(const D& d) {
   d.data;
+  d.ndim;
   d.shape;
   d.strides;
   d.byte_offset;
@@ -64,7 +65,8 @@ concept DLTensorLike = requires(const D& d) {
   d.dtype.bits;
   d.dtype.lanes;
 };
-DType dtype_from_dlpack(int code, int bits, int lanes);  // throws for what is not one of the four
+DType dtype_from_dlpack(int code, int bits, int lanes);        // throws for what is not one of the four
+Shape shape_from_dlpack(int ndim, const std::int64_t* shape);  // throws for a bad ndim or a null shape
 }  // namespace detail
 
 /// A pointer, a dtype, a shape and strides in elements. Copying it copies no elements and it keeps nothing
@@ -110,10 +112,10 @@ class BasicTensorView {
   template <detail::DLTensorLike D>
   BasicTensorView(const D& d)
       : BasicTensorView(
-            static_cast<char*>(d.data) + d.byte_offset,
+            d.data == nullptr ? nullptr : static_cast<char*>(d.data) + d.byte_offset,
             detail::dtype_from_dlpack(static_cast<int>(d.dtype.code), static_cast<int>(d.dtype.bits),
                                       static_cast<int>(d.dtype.lanes)),
-            Shape(std::span<const std::int64_t>(d.shape, static_cast<std::size_t>(d.ndim)))) {
+            detail::shape_from_dlpack(d.ndim, d.shape)) {
     if (d.strides != nullptr)
       for (int i = 0; i < d.ndim; ++i) strides_[static_cast<std::size_t>(i)] = d.strides[i];
   }

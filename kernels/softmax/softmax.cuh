@@ -38,13 +38,17 @@ __device__ C divided(C x, const Division<C>& by) {
 /// once exp(a) = 0.
 template <class C>
 __device__ Pair<C> shifted(C z, C max, const Division<C>& temperature) {
-  const Pair<C> distance = device::two_sum(Real<C>(z), Real<C>(-max));
+  Pair<C> distance = device::two_sum(Real<C>(z), Real<C>(-max));
   if (distance.hi == Real<C>(0)) return {C(0), C(0)};
-  if (distance.hi < Real<C>(-device::Constants<C>::largest))
-    return {distance.hi, C(0)};  // -inf, even if 1 / T is 0
-  const Pair<C> a = device::multiply(distance, Real<C>(temperature.hi));
+  C twice = 1;
+  if (distance.hi < Real<C>(-device::Constants<C>::largest)) {
+    if (z < -device::Constants<C>::largest) return {C(z), C(0)};              // -inf, even if 1 / T is 0
+    distance = device::two_sum(Real<C>(C(0.5) * z), Real<C>(C(-0.5) * max));  // z - max overflows
+    twice = 2;
+  }
+  const Pair<C> a = device::multiply(distance, Real<C>(twice * temperature.hi));
   if (a.hi < Real<C>(device::Constants<C>::smallest_exponent)) return {a.hi, C(0)};
-  return {a.hi, fma(distance.hi, Real<C>(temperature.lo), a.lo)};
+  return {a.hi, fma(distance.hi, Real<C>(twice * temperature.lo), a.lo)};
 }
 
 template <class C>
@@ -106,7 +110,11 @@ __device__ RowSums<C> reduce_sums(RowSums<C> sums, const Reduce& reduce) {
 /// p (t - mean) / T.
 template <class C>
 __device__ C jvp_element(C p, C t, C mean, const Division<C>& temperature) {
-  return divided(p * (t - mean), temperature);
+  const C distance = t - mean;
+  // A probability of 0 beats a distance that overflowed (a NaN stays).
+  return p == 0 && device::absolute(distance) > device::Constants<C>::largest
+             ? C(0)
+             : divided(p * distance, temperature);
 }
 
 // ---------------------------------------------------------------- kernels: one warp a row
