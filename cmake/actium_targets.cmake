@@ -9,7 +9,10 @@ function(actium_compile_options target)
   # g++ 12 sees overlaps in std::string concatenation that are not there (GCC bug 105651), and under sanitizers
   # uninitialised reads in <regex>.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-    list(APPEND werror -Wno-restrict $<$<BOOL:${ACTIUM_SANITIZE}>:-Wno-maybe-uninitialized>)
+    list(APPEND werror -Wno-restrict)
+    if(ACTIUM_SANITIZE)
+      list(APPEND werror -Wno-maybe-uninitialized)
+    endif()
   endif()
   # Contraction of a*b+c would change results from one machine to the next. Where a fused multiply-add is meant, it is
   # written.
