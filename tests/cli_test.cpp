@@ -133,13 +133,12 @@ TEST(CliEval, UnknownWords) {
   expect_usage_error({"eval", "gleu", "--x", "1"}, {"no activation 'gleu'", "did you mean 'gelu'?", "mish"});
   expect_usage_error({"eval", "ge\nlu", "--x", "1"}, {"no activation 'ge lu'"});
   expect_usage_error({"eval", "gelu", "--x", "1", "--dtype", "f8"}, {"f8", "bf16"});
-  expect_usage_error({"eval", "gelu", "--x", "1", "--order", "2"}, {"--order: want 0", "got 2"});
+  expect_usage_error({"eval", "gelu", "--x", "1", "--order", "2"}, {"--order: want 0", "got '2'"});
   expect_usage_error({"eval", "gelu", "--x", "1", "--order", "one"}, {"--order", "one"});
   expect_usage_error({"eval", "gelu", "--x", "1", "--device", "gpu"},
                      {"--device: want auto, cpu or cuda", "gpu"});
   expect_usage_error({"eval", "leaky_relu(x)", "--x", "1"}, {"leaky_relu"});
   expect_usage_error({"evaluate", "gelu", "--x", "1"}, {"no subcommand 'evaluate'", "eval, softmax"});
-  expect_usage_error({"--x", "1"}, {"subcommand is required"});
   expect_usage_error({"doctor", "--frobnicate"}, {"--frobnicate"});
   expect_usage_error({}, {"want a subcommand", "notebook", "actium --help"});
 }
@@ -248,9 +247,163 @@ TEST(CliJson, GoesToAFileOrFails) {
     expect_usage_error({"eval", "relu", "--x", "1", "--json", unwritable}, {"cannot write", unwritable});
 }
 
-TEST(CliJson, FailsWhereStdoutIsFull) {
-  const std::string command = "'" + program_path() + "' eval relu --x 1 --json - > /dev/full 2> /dev/null";
-  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 2);
+TEST(CliJson, HasTheTextBesideIt) {
+  const TemporaryFolder folder;
+  const std::pair<std::vector<std::string>, const char*> commands[] = {
+      {{"eval", "gelu", "--x", "1"}, "gelu"},
+      {{"softmax", "--logits", "0,0"}, "logsumexp"},
+      {{"doctor"}, "used by"},
+      {{"notebook", "--section", "1"}, "1 of 1 section passes"}};
+  for (auto [words, text] : commands) {
+    SCOPED_TRACE(words[0]);
+    const std::string file = folder / words[0];
+    words.insert(words.end(), {"--device", "cpu", "--json", file});
+    const ProgramRun to_file = run_program(words);
+    EXPECT_EQ(to_file.status, 0);
+    EXPECT_NE(to_file.out.find(text), std::string::npos) << to_file.out;
+    EXPECT_EQ(to_file.err, "");
+    words.back() = "-";
+    const ProgramRun to_stdout = run_program(words);
+    EXPECT_EQ(to_stdout.status, 0);
+    EXPECT_EQ(to_stdout.err, to_file.out);
+    EXPECT_EQ(to_stdout.out, read_file(file));
+    EXPECT_TRUE(Json::accept(to_stdout.out)) << to_stdout.out;
+  }
+}
+
+TEST(CliJson, ReplacesAnEarlierFileOnlyByAResult) {
+  const TemporaryFolder folder;
+  const std::string file = folder / "result.json", earlier(10'000, '1');
+  std::ofstream(file) << earlier;
+  expect_usage_error({"softmax", "--logits", "1", "--temperature", "0", "--json", file}, {"temperature"});
+  EXPECT_EQ(read_file(file), earlier);
+  EXPECT_EQ(run_program({"softmax", "--logits", "1", "--json", file}).status, 0);
+  EXPECT_EQ(Json::parse(read_file(file))["probabilities"], Json::array({1.0}));
+}
+
+TEST(CliJson, APathThatCannotBeWrittenIsAnErrorBeforeTheWork) {
+  // The work would be shown on stderr beside `--json -`, and on stdout without it; expect_usage_error takes
+  // neither.
+  expect_usage_error({"notebook", "--json", "/nonexistent/x"},
+                     {"cannot write '/nonexistent/x': No such file"});
+  for (const char* folder : {"/etc/passwd", "/dev/null/plots", ""})
+    for (const std::vector<std::string>& json : {std::vector<std::string>{}, {"--json", "-"}}) {
+      std::vector<std::string> words = {"notebook", "--plots", folder};
+      words.insert(words.end(), json.begin(), json.end());
+      expect_usage_error(words, {"--plots: cannot make the folder '" + std::string(folder) + "': "});
+    }
+}
+
+TEST(CliStreams, AStdoutThatCannotBeWrittenIsAnError) {
+  for (const std::string command :
+       {"eval gelu --x 1", "eval gelu --x 1 --json -", "softmax --logits 1,2", "doctor", "doctor --json -",
+        "notebook --section 1", "--version", "--help", "eval --help"})
+    for (const auto& [redirection, reason] :
+         {std::pair{" >/dev/full", "No space left"}, std::pair{" >&-", "Bad file descriptor"}}) {
+      const ProgramRun run = run_shell("\"$0\" " + command + redirection);
+      EXPECT_EQ(run.status, 2) << command << redirection;
+      EXPECT_NE(run.err.find("actium: cannot write to stdout: " + std::string(reason)), std::string::npos)
+          << command << redirection << run.err;
+    }
+}
+
+TEST(CliStreams, AStderrThatCannotBeWrittenIsNoError) {
+  for (const std::string redirection : {" 2>/dev/full", " 2>&-"}) {
+    EXPECT_EQ(run_shell("\"$0\" eval nosuch --x 1" + redirection).status, 2) << redirection;
+    EXPECT_EQ(run_shell("\"$0\" eval --nosuch" + redirection).status, 2) << redirection;
+    const ProgramRun run = run_shell("\"$0\" notebook --section 18 --device cpu --json -" + redirection);
+    EXPECT_EQ(run.status, 0) << redirection;
+    EXPECT_TRUE(Json::accept(run.out)) << redirection << run.out;
+  }
+}
+
+TEST(CliStreams, AFileIsNotMistakenForAClosedStream) {
+  const TemporaryFolder folder;
+  const std::string file = folder / "result.json",
+                    command = "\"$0\" notebook --section 1 --json '" + file + "'";
+  EXPECT_EQ(run_shell(command + " 2>&-").status, 0);
+  EXPECT_TRUE(Json::accept(read_file(file)));
+  std::ofstream(file).close();
+  EXPECT_EQ(run_shell(command + " >&-").status, 2);
+  EXPECT_EQ(read_file(file), "");
+}
+
+TEST(CliNumbers, WholeNumbersAreDecimal) {
+  const auto sections = [](const std::string& list) {
+    std::vector<int> numbers;
+    const Json document = run_for_json({"notebook", "--device", "cpu", "--section", list});
+    for (const Json& section : document["sections"]) numbers.push_back(section["section"]);
+    return numbers;
+  };
+  EXPECT_EQ(sections("010"), (std::vector<int>{10}));
+  EXPECT_EQ(sections("3, 1,3"), (std::vector<int>{1, 3}));
+  const auto expect_error = [](const std::string& list, const std::vector<std::string>& texts) {
+    expect_usage_error({"notebook", "--section", list}, texts);
+    expect_usage_error({"notebook", "--section=" + list}, texts);
+  };
+  for (const char* number : {"0x12", "+3", "1.0", "1e1", "99999999999", "-1", "26", "2 3"})
+    expect_error(number, {"--section: want 1 to 25, got '" + std::string(number) + "'"});
+  expect_error("", {"--section: want 1 to 25, got nothing"});
+  expect_error("1,,2", {"--section: item 2: want 1 to 25, got nothing"});
+  expect_error("1,", {"--section: item 2: want 1 to 25, got nothing"});
+  expect_error("1,2,x", {"--section: item 3: want 1 to 25, got 'x'"});
+  for (const char* order : {"2", "0x1", "-1", "one"})
+    expect_usage_error({"eval", "gelu", "--x", "1", "--order", order},
+                       {"--order: want 0 (the value) or 1 (the slope), got '" + std::string(order) + "'"});
+  expect_usage_error({"eval", "gelu", "--x", "1", "--order", ""}, {"--order: want 0", "got nothing"});
+}
+
+TEST(CliComplaints, NameUnknownWordsInOrder) {
+  expect_usage_error({"--nosuch"}, {"not expected: --nosuch"});
+  expect_usage_error({"--x", "1"}, {"not expected: --x 1"});
+  expect_usage_error({"doctor", "--foo", "bar", "--baz"}, {"not expected: --foo bar --baz (see"});
+  expect_usage_error({"eval", "gelu", "--X", "1"}, {"not expected: --X 1"});
+  expect_usage_error({"--first", "eval", "gelu", "--x", "1", "second"}, {"not expected: --first second"});
+  expect_usage_error({"eval", "gelu"}, {"--x is required"});
+}
+
+TEST(CliComplaints, FitATerminal) {
+  expect_usage_error({"eval", "ge\033[31mlu\x7f", "--x", "1"}, {"'ge?[31mlu?'"});
+  expect_usage_error({"eval", "ge\xC2\x9Blu\xC3\xA9", "--x", "1"}, {"'ge?lu\xC3\xA9'"});
+  for (const std::string letter : {"z", "\xC3\xA9", "\xE2\x82\xAC"})
+    for (int extra = 0; extra < 3; ++extra) {
+      std::string name(static_cast<std::size_t>(extra), 'a');
+      for (int i = 0; i < 2000; ++i) name += letter;
+      const ProgramRun run = run_program({"eval", "gelu", name, "--x", "1"});
+      EXPECT_EQ(run.status, 2);
+      EXPECT_LT(run.err.size(), 520u);
+      EXPECT_NE(run.err.find(letter + "…" + letter), std::string::npos) << "whole characters: " << run.err;
+      EXPECT_TRUE(run.err.ends_with("(see actium --help)\n")) << run.err;
+    }
+  expect_usage_error({"eval", std::string(100'000, 'z'), "--x", "1"}, {"zzz", "…"});
+}
+
+TEST(CliPlots, SayHowToGetMatplotlib) {
+  const TemporaryFolder bin, work;
+  fake_python(bin, "exit 3");
+  const ProgramRun run =
+      run_program({"notebook", "--section", "1", "--plots", work.string()}, "", bin.string());
+  EXPECT_EQ(run.status, 2);
+  EXPECT_NE(run.err.find("python3 has no matplotlib: python3 -m pip install matplotlib, or apt-get install "
+                         "python3-matplotlib"),
+            std::string::npos)
+      << run.err;
+}
+
+TEST(CliPlots, AreDrawnByTheScriptBesideTheProgram) {
+  const TemporaryFolder bin, prefix, work;
+  fake_python(bin, "echo \"$1\" > \"$3/script\"");
+  std::filesystem::create_directories(prefix / "bin");
+  std::filesystem::create_directories(prefix / "share/actium");
+  const std::string program = prefix / "bin/actium", script = prefix / "share/actium/plot_notebook.py";
+  std::filesystem::copy_file(program_path(), program);
+  std::ofstream(script) << "\n";
+  const ProgramRun run =
+      run_command({program, "notebook", "--section", "1", "--plots", work.string()}, "", bin.string());
+  EXPECT_EQ(run.status, 0) << run.err;
+  const std::string used = read_file(work / "script");
+  ASSERT_NE(used, "");
+  EXPECT_TRUE(std::filesystem::equivalent(used.substr(0, used.size() - 1), script)) << used;
 }
 
 TEST(CliHelp, GoesToStdoutAndSucceeds) {

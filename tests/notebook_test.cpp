@@ -164,13 +164,6 @@ TEST(Notebook, TextGoesToStdoutAndToStderrBesideJson) {
   EXPECT_TRUE(Json::accept(json.out));
 }
 
-/// A folder for PATH in which python3 is a shell script.
-void fake_python(const TemporaryFolder& folder, const std::string& script) {
-  const auto path = folder / "python3";
-  std::ofstream(path) << "#!/bin/sh\n" << script << "\n";
-  std::filesystem::permissions(path, std::filesystem::perms::owner_all);
-}
-
 TEST(Notebook, PlotsAreDrawnByTheScript) {
   const TemporaryFolder bin, work;
   fake_python(bin, "echo from the script; echo \"$1\" > \"$3/arguments\"; [ -s \"$2\" ]");
@@ -195,9 +188,11 @@ TEST(Notebook, PlotsSayWhatIsMissing) {
     EXPECT_EQ(run.err.find('\n'), run.err.size() - 1) << run.err;
     return run.err;
   };
-  EXPECT_NE(message(empty, "a").find("python3 is missing: apt install python3-matplotlib"),
+  EXPECT_NE(message(empty, "a").find("python3 is missing: apt-get install python3-matplotlib"),
             std::string::npos);
-  EXPECT_NE(message(no_matplotlib, "b").find("matplotlib is missing: apt install python3-matplotlib"),
+  EXPECT_NE(message(no_matplotlib, "b")
+                .find("python3 has no matplotlib: python3 -m pip install matplotlib, or apt-get install "
+                      "python3-matplotlib"),
             std::string::npos);
   EXPECT_NE(message(broken, "c").find("exit status 7"), std::string::npos);
   for (const char* folder : {"/dev/null/plots", ""}) {

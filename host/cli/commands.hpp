@@ -11,7 +11,7 @@ namespace actium::cli {
 struct EvalOptions : CommonOptions {
   std::string name;
   std::string x;
-  int order = 0;
+  std::string order = "0";
   std::string dtype = "f64";
 };
 int run_eval(const EvalOptions& options);
@@ -28,7 +28,7 @@ int run_softmax(const SoftmaxCommandOptions& options);
 int run_doctor(const CommonOptions& options);
 
 struct NotebookOptions : CommonOptions {
-  std::vector<int> sections;  ///< empty: all
+  std::vector<std::string> sections;  ///< numbers, or numbers and commas; empty: all
   std::optional<std::string> plots;
 };
 int run_notebook(const NotebookOptions& options);

@@ -1,9 +1,11 @@
 /// actium doctor: what was built, what was found, what will be used and why not the other.
+#include <fmt/format.h>
 #include <actium/error.hpp>
 #include <actium/propagation.hpp>
 #include <thread>
 
 #include "commands.hpp"
+#include "output.hpp"
 
 namespace actium::cli {
 namespace {
@@ -41,23 +43,20 @@ int run_doctor(const CommonOptions& options) {
   const Context chosen = open_context(options);
   const std::string why = reason(options, chosen, info);
 
-  const Output out(options);
-  if (out.wants_json()) {
-    out.write_json({{"version", info.version},
-                    {"built",
-                     {{"cuda", info.cuda_built},
-                      {"cuda_toolkit", info.cuda_toolkit},
-                      {"architectures", info.architectures},
-                      {"blas", blas_name()},
-                      {"compiler", compiler()}}},
-                    {"found",
-                     {{"driver", info.driver},
-                      {"devices", devices},
-                      {"cuda_status", info.cuda_status},
-                      {"cpu_threads", threads}}},
-                    {"used", {{"device", chosen.name()}, {"reason", why}}}});
-    return 0;
-  }
+  Output out(options.json);
+  out.write_json({{"version", info.version},
+                  {"built",
+                   {{"cuda", info.cuda_built},
+                    {"cuda_toolkit", info.cuda_toolkit},
+                    {"architectures", info.architectures},
+                    {"blas", blas_name()},
+                    {"compiler", compiler()}}},
+                  {"found",
+                   {{"driver", info.driver},
+                    {"devices", devices},
+                    {"cuda_status", info.cuda_status},
+                    {"cpu_threads", threads}}},
+                  {"used", {{"device", chosen.name()}, {"reason", why}}}});
   const std::string cuda =
       info.cuda_built ? fmt::format("toolkit {}, architectures {}", info.cuda_toolkit, info.architectures)
                       : "no";

@@ -4,6 +4,7 @@
 #include "arrays.hpp"
 #include "commands.hpp"
 #include "number_list.hpp"
+#include "output.hpp"
 
 namespace actium::cli {
 namespace {
@@ -19,26 +20,21 @@ int run_eval(const EvalOptions& options) {
   const Activation f = Activation::parse(options.name);
   const DType dtype = parse_dtype(options.dtype);
   const std::vector<double> list = parse_number_list("--x", options.x);
-  if (options.order != 0 && options.order != 1)
-    throw Error(ErrorKind::kInvalidArgument,
-                fmt::format("--order: want 0 (the value) or 1 (the slope), got {}", options.order));
+  const int order = parse_integer("--order", options.order, 0, 1, "0 (the value) or 1 (the slope)");
 
   const Context ctx = open_context(options);
+  Output out(options.json);
   const Tensor x_tensor = to_tensor(ctx, dtype, list);
   const std::vector<double> x = x_tensor.to_doubles(ctx);
-  const std::vector<double> y = evaluate(ctx, f, x_tensor, options.order).to_doubles(ctx);
+  const std::vector<double> y = evaluate(ctx, f, x_tensor, order).to_doubles(ctx);
 
-  const Output out(options);
-  if (out.wants_json()) {
-    out.write_json({{"activation", f.to_string()},
-                    {"order", options.order},
-                    {"dtype", to_string(dtype)},
-                    {"device", ctx.name()},
-                    {"x", x},
-                    {"y", y}});
-    return 0;
-  }
-  out.print("{:>24}  {:>24}\n", "x", f.to_string() + (options.order == 0 ? "" : "'"));
+  out.write_json({{"activation", f.to_string()},
+                  {"order", order},
+                  {"dtype", to_string(dtype)},
+                  {"device", ctx.name()},
+                  {"x", x},
+                  {"y", y}});
+  out.print("{:>24}  {:>24}\n", "x", f.to_string() + (order == 0 ? "" : "'"));
   for (std::size_t i = 0; i < x.size(); ++i)
     out.print("{:>24}  {:>24}\n", shortest(x[i], dtype), shortest(y[i], dtype));
   return 0;

@@ -1,11 +1,16 @@
 /// The `actium` program: its words, and what its exit status means.
+#include <fcntl.h>
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <actium/error.hpp>
 #include <algorithm>
 #include <functional>
+#include <new>
 #include <span>
+#include <sstream>
 
 #include "commands.hpp"
+#include "output.hpp"
 
 namespace actium::cli {
 namespace {
@@ -62,7 +67,6 @@ struct Subcommands {
     CLI::App& command = *app.add_subcommand("notebook", "recompute and check the activation notebook");
     command.add_option("--section", notebook.sections, "1 to 25; may be repeated; default: all")
         ->type_name("N")
-        ->delimiter(',')
         ->allow_extra_args(false);
     command.add_option("--plots", notebook.plots, "draw figures into this folder")->type_name("DIR");
     add_common(command, notebook);
@@ -70,10 +74,21 @@ struct Subcommands {
   }
 };
 
-int fail(int status, std::string message) {
-  std::replace(message.begin(), message.end(), '\n', ' ');
-  fmt::print(stderr, "actium: {}\n", message);
+/// Takes the numbers 0, 1 and 2 where the caller has closed them, so that no file opened later gets them and
+/// is mistaken for a standard stream. To use the stream still fails.
+void hold_standard_streams() {
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(number, F_GETFD) < 0) open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+int fail(int status, const std::string& message) {
+  write_stderr("actium: " + one_line(message) + "\n");
   return status;
+}
+
+int fail_out_of_memory() {
+  write_stderr("actium: out of memory\n");  // allocates nothing
+  return kUsageError;
 }
 
 /// The words after the program's name; "--x=" becomes "--x" and an empty word, which CLI11 would lose.
@@ -99,6 +114,14 @@ void check_subcommand(const CLI::App& app, const std::vector<std::string>& words
   throw Error(ErrorKind::kUnknownName, given + "; there are: " + names, "see actium --help");
 }
 
+/// What CLI11 has against the words. It names a missing option before an unknown one, and unknown ones last
+/// first; here those come first, as they were given.
+std::string complaint(const CLI::App& app, const CLI::ParseError& error) {
+  std::string unknown;
+  for (const std::string& word : app.remaining(/*recurse=*/true)) unknown += " " + word;
+  return unknown.empty() ? error.what() : "not expected:" + unknown;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Activation functions, gated units and softmax, on a GPU or a CPU", "actium");
   app.set_version_flag("--version", "actium " + build_info().version);
@@ -112,12 +135,20 @@ int run(int argc, char** argv) {
     std::vector<std::string> words = words_of(argc, argv);
     check_subcommand(app, words);
     std::ranges::reverse(words);  // as CLI11 wants them
-    app.parse(words);
-    return subcommands.chosen();
-  } catch (const CLI::Success& help_or_version) {
-    return app.exit(help_or_version);
+    try {
+      app.parse(words);
+    } catch (const CLI::Success& help_or_version) {
+      std::ostringstream text;
+      const int status = app.exit(help_or_version, text, text);
+      write_stdout(text.str());
+      flush_stdout();
+      return status;
+    }
+    const int status = subcommands.chosen();
+    flush_stdout();
+    return status;
   } catch (const CLI::ParseError& error) {
-    return fail(kUsageError, std::string(error.what()) + " (see actium --help)");
+    return fail(kUsageError, complaint(app, error) + " (see actium --help)");
   } catch (const Error& error) {
     return fail(kUsageError, error.what());
   }
@@ -127,8 +158,11 @@ int run(int argc, char** argv) {
 }  // namespace actium::cli
 
 int main(int argc, char** argv) {
+  actium::cli::hold_standard_streams();
   try {
     return actium::cli::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return actium::cli::fail_out_of_memory();
   } catch (const std::exception& error) {
     return actium::cli::fail(actium::cli::kInternalError, std::string("internal error: ") + error.what());
   }

@@ -2,9 +2,12 @@
 #include <actium/error.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 
 #include "commands.hpp"
 #include "notebook/sections.hpp"
+#include "number_list.hpp"
+#include "output.hpp"
 #include "plots.hpp"
 
 namespace actium::cli {
@@ -47,8 +50,17 @@ constexpr Entry kSections[] = {
 };
 constexpr int kCount = static_cast<int>(std::size(kSections));
 
-bool chosen(const NotebookOptions& options, int number) {
-  return options.sections.empty() || std::ranges::count(options.sections, number) > 0;
+/// The sections asked for, in the notebook's order.
+std::vector<int> chosen(const NotebookOptions& options) {
+  std::vector<int> numbers;
+  for (const std::string& list : options.sections)
+    std::ranges::copy(parse_integer_list("--section", list, 1, kCount, fmt::format("1 to {}", kCount)),
+                      std::back_inserter(numbers));
+  if (options.sections.empty())
+    for (int number = 1; number <= kCount; ++number) numbers.push_back(number);
+  std::ranges::sort(numbers);
+  numbers.erase(std::ranges::unique(numbers).begin(), numbers.end());
+  return numbers;
 }
 
 void print(const Output& out, const Section& section) {
@@ -59,39 +71,36 @@ void print(const Output& out, const Section& section) {
               check.detail.empty() ? "" : ": " + check.detail);
 }
 
-/// Writes notebook.json into the folder, then the figures.
-void plot(const Json& document, const std::string& folder) {
+/// Makes the folder for the figures and opens notebook.json in it.
+JsonFile open_plots(const std::string& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
     throw Error(ErrorKind::kInvalidArgument,
                 fmt::format("--plots: cannot make the folder '{}': {}", folder, error.message()));
-  const std::string json_file = folder + "/notebook.json";
-  write_json_file(json_file, document);
-  draw_plots(json_file, folder);
+  return JsonFile(folder + "/notebook.json");
 }
 
 }  // namespace
 
 int run_notebook(const NotebookOptions& options) {
-  for (const int number : options.sections)
-    if (number < 1 || number > kCount)
-      throw Error(ErrorKind::kInvalidArgument,
-                  fmt::format("--section: want 1 to {}, got {}", kCount, number));
+  const std::vector<int> numbers = chosen(options);
   const Context ctx = open_context(options);
-  const Output out(options);
+  Output out(options.json);
+  std::optional<JsonFile> plots_json;
+  if (options.plots) plots_json = open_plots(*options.plots);
   const std::string version = build_info().version;
   out.print("actium {}: activation-functions notebook on {}, seed {}\n", version, ctx.name(),
             notebook::kSeed);
 
   Json sections = Json::array();
   int passed = 0;
-  for (int number = 1; number <= kCount; ++number) {
-    if (!chosen(options, number)) continue;
+  for (const int number : numbers) {
     const Entry& entry = kSections[number - 1];
     Section section(number, entry.title);
     entry.fill(ctx, section);
     print(out, section);
+    out.flush();
     passed += section.pass();
     sections.push_back(section.to_json());
   }
@@ -103,8 +112,10 @@ int run_notebook(const NotebookOptions& options) {
                          {"seed", notebook::kSeed},
                          {"sections", std::move(sections)}};
   out.write_json(document);
-  if (options.plots) {
-    plot(document, *options.plots);
+  if (plots_json) {
+    plots_json->write(document);
+    out.flush();
+    draw_plots(plots_json->path(), *options.plots);
     out.print("figures in {}\n", *options.plots);
   }
   return passed == run ? 0 : 1;

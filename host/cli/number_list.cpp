@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 #include <actium/error.hpp>
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <iostream>
+#include <cstring>
+#include <memory>
 
 namespace actium::cli {
 namespace {
@@ -25,13 +28,34 @@ std::string quoted(const std::string& text) {
 }
 
 std::string contents(const std::string& option, const std::string& path) {
-  std::ifstream file;
-  if (path != "-") file.open(path);
-  std::istream& in = path == "-" ? std::cin : file;
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  const auto cannot_read = [&](const char* reason) {
+    fail(fmt::format("{}: cannot read {}: {}", option, quoted(path), reason));
+  };
+  const std::unique_ptr<std::FILE, Close> file(path == "-" ? nullptr : std::fopen(path.c_str(), "r"));
+  if (path != "-" && file == nullptr) cannot_read(std::strerror(errno));
+  std::FILE* const in = path == "-" ? stdin : file.get();
   std::string text;
-  std::getline(in, text, '\0');  // to the end: text holds no '\0'
-  if (!in.eof()) fail(fmt::format("{}: cannot read {} as text", option, quoted(path)));
+  std::vector<char> block(1 << 16);
+  while (const std::size_t count = std::fread(block.data(), 1, block.size(), in)) {
+    text.append(block.data(), count);
+    if (std::memchr(block.data(), '\0', count) != nullptr) cannot_read("it is not text");
+  }
+  if (std::ferror(in) != 0) cannot_read(std::strerror(errno));
   return text;
+}
+
+/// Calls f with the position, from 1, and the text of each item between the commas.
+template <class F>
+void for_each_item(const std::string& list, const F& f) {
+  std::size_t position = 0;
+  for (std::size_t begin = 0; begin <= list.size();) {
+    const std::size_t end = std::min(list.find(',', begin), list.size());
+    f(++position, list.substr(begin, end - begin));
+    begin = end + 1;
+  }
 }
 
 }  // namespace
@@ -53,12 +77,31 @@ std::vector<double> parse_number_list(const std::string& option, const std::stri
   const std::string list = text.starts_with('@') ? contents(option, text.substr(1)) : text;
   if (trimmed(list).empty()) fail(option + ": want numbers separated by commas, got an empty list");
   std::vector<double> numbers;
-  for (std::size_t begin = 0; begin <= list.size();) {
-    const std::size_t end = std::min(list.find(',', begin), list.size());
-    const std::string item = fmt::format("{}: item {}", option, numbers.size() + 1);
-    numbers.push_back(parse_number(item, list.substr(begin, end - begin)));
-    begin = end + 1;
-  }
+  for_each_item(list, [&](std::size_t position, const std::string& item) {
+    numbers.push_back(parse_number(fmt::format("{}: item {}", option, position), item));
+  });
+  return numbers;
+}
+
+int parse_integer(const std::string& option, const std::string& text, int first, int last,
+                  const std::string& want) {
+  const std::string number = trimmed(text);
+  const char* const end = number.data() + number.size();
+  int value = 0;
+  const auto [stop, error] = std::from_chars(number.data(), end, value);
+  if (error != std::errc() || stop != end || value < first || value > last)
+    fail(fmt::format("{}: want {}, got {}", option, want, number.empty() ? "nothing" : quoted(number)));
+  return value;
+}
+
+std::vector<int> parse_integer_list(const std::string& option, const std::string& text, int first, int last,
+                                    const std::string& want) {
+  const bool several = text.find(',') != std::string::npos;
+  std::vector<int> numbers;
+  for_each_item(text, [&](std::size_t position, const std::string& item) {
+    const std::string name = several ? fmt::format("{}: item {}", option, position) : option;
+    numbers.push_back(parse_integer(name, item, first, last, want));
+  });
   return numbers;
 }
 

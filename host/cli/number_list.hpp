@@ -14,4 +14,13 @@ double parse_number(const std::string& option, const std::string& text);
 /// and its position; an empty list is an error.
 std::vector<double> parse_number_list(const std::string& option, const std::string& text);
 
+/// A whole number in decimal digits, from `first` to `last`. Throws Error "OPTION: want WANT, got ..." for
+/// anything else.
+int parse_integer(const std::string& option, const std::string& text, int first, int last,
+                  const std::string& want);
+
+/// The same for numbers separated by commas; the Error names the item where there are several.
+std::vector<int> parse_integer_list(const std::string& option, const std::string& text, int first, int last,
+                                    const std::string& want);
+
 }  // namespace actium::cli

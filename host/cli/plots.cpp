@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
+#include <vector>
 
 namespace actium::cli {
 namespace {
@@ -18,11 +19,17 @@ constexpr int kNoMatplotlib = 3;  // the script's own exit status for it
   throw Error(ErrorKind::kNotBuilt, "--plots: " + message, "the JSON is in " + json_file);
 }
 
-/// The script as installed, or else in the source tree that this program was built from; empty for neither.
+/// The script installed beside this program, or where this build installs it, or in the source tree that it
+/// was built from; empty for none.
 std::string script() {
-  for (const char* path :
-       {ACTIUM_DATA_DIR "/plot_notebook.py", ACTIUM_SOURCE_DIR "/scripts/plot_notebook.py"})
-    if (std::filesystem::exists(path)) return path;
+  std::vector<std::filesystem::path> paths = {ACTIUM_DATA_DIR "/plot_notebook.py",
+                                              ACTIUM_SOURCE_DIR "/scripts/plot_notebook.py"};
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error)
+    paths.insert(paths.begin(), program.parent_path().parent_path() / "share/actium/plot_notebook.py");
+  for (const std::filesystem::path& path : paths)
+    if (std::filesystem::exists(path, error)) return path;
   return {};
 }
 
@@ -52,9 +59,12 @@ void draw_plots(const std::string& json_file, const std::string& folder) {
   try {
     status = run("python3", path, json_file, folder);
   } catch (const std::system_error&) {
-    fail("python3 is missing: apt install python3-matplotlib", json_file);
+    fail("python3 is missing: apt-get install python3-matplotlib", json_file);
   }
-  if (status == kNoMatplotlib) fail("matplotlib is missing: apt install python3-matplotlib", json_file);
+  if (status == kNoMatplotlib)
+    fail(
+        "python3 has no matplotlib: python3 -m pip install matplotlib, or apt-get install python3-matplotlib",
+        json_file);
   if (status != 0) fail(fmt::format("{} failed with exit status {}", path, status), json_file);
 }
 

@@ -4,6 +4,7 @@
 #include "arrays.hpp"
 #include "commands.hpp"
 #include "number_list.hpp"
+#include "output.hpp"
 
 namespace actium::cli {
 namespace {
@@ -88,13 +89,9 @@ int run_softmax(const SoftmaxCommandOptions& options) {
                      logits.size()));
 
   const Context ctx = open_context(options);
+  Output out(options.json);
   const Row row = compute(ctx, dtype, temperature, logits, tangent, options.jacobian);
 
-  const Output out(options);
-  if (!out.wants_json()) {
-    print(out, row);
-    return 0;
-  }
   Json document = {{"logits", row.logits},
                    {"temperature", temperature},
                    {"dtype", to_string(dtype)},
@@ -106,6 +103,7 @@ int run_softmax(const SoftmaxCommandOptions& options) {
   if (row.jvp) document["jvp"] = *row.jvp;
   if (row.jacobian) document["jacobian"] = *row.jacobian;
   out.write_json(document);
+  print(out, row);
   return 0;
 }
 
