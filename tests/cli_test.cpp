@@ -1,6 +1,8 @@
 /// The program's words: eval, softmax, doctor, their JSON, and what it says about bad input. Values are held
 /// to closed forms of the standard library, never to actium itself.
+#include <sys/resource.h>
 #include <cmath>
+#include <csignal>
 #include <limits>
 
 #include "support/devices.hpp"
@@ -326,6 +328,37 @@ TEST(CliStreams, AFileIsNotMistakenForAClosedStream) {
   std::ofstream(file).close();
   EXPECT_EQ(run_shell(command + " >&-").status, 2);
   EXPECT_EQ(read_file(file), "");
+}
+
+TEST(CliStreams, TooMuchInputIsOutOfMemory) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer needs the memory for itself";
+#endif
+  const TemporaryFolder folder;
+  const std::string program = program_path(), err = folder / "err";
+  int input[2];
+  ASSERT_EQ(pipe2(input, O_CLOEXEC), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(input[0], STDIN_FILENO);
+    dup2(open(err.c_str(), O_WRONLY | O_CREAT, 0600), STDERR_FILENO);
+    execlp(program.c_str(), "actium", "eval", "relu", "--x", "@-", "--device", "cpu", nullptr);
+    _exit(127);
+  }
+  close(input[0]);
+  const auto previous = std::signal(SIGPIPE, SIG_IGN);
+  const std::string block(2 << 20, '1');  // more than a pipe holds: once it is written, the program reads
+  ssize_t written = write(input[1], block.data(), block.size());
+  const rlimit no_more{.rlim_cur = 1 << 20, .rlim_max = 1 << 20};  // libraries may start up without it
+  EXPECT_EQ(prlimit(child, RLIMIT_DATA, &no_more, nullptr), 0);
+  for (int i = 0; i < 128 && written > 0; ++i) written = write(input[1], block.data(), block.size());
+  close(input[1]);
+  std::signal(SIGPIPE, previous);
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 2);
+  EXPECT_EQ(read_file(err), "actium: out of memory\n");
 }
 
 TEST(CliNumbers, WholeNumbersAreDecimal) {
