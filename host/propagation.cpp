@@ -1,6 +1,7 @@
 #include <actium/propagation.hpp>
 #include <cstring>
 #include <limits>
+#include <new>
 
 #include "blas.hpp"
 #include "context_state.hpp"
@@ -94,16 +95,10 @@ void matmul(const Context& ctx, ConstTensorView a, ConstTensorView b, TensorView
   reference::matmul(a.dtype(), batch, rows, n, k, a.data(), b.data(), c.data(), ctx.threads());
 }
 
-SignalStatistics signal_statistics(const Context& ctx, ConstTensorView x) {
+SignalStatistics signal_statistics(const Context& ctx, ConstTensorView x) try {
   const Validator check("signal_statistics", ctx);
   check.rank("x", x, 1);
   check.tensor("x", x);
-  try {
-    static_cast<void>(std::vector<double>(static_cast<std::size_t>(x.shape().back())));
-  } catch (const std::exception&) {
-    throw Error(ErrorKind::kOutOfMemory, "signal_statistics: no host memory for " +
-                                             std::to_string(x.shape().back()) + " active fractions");
-  }
   if (x.count() == 0) {
     constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
     const std::int64_t units = x.shape().back();
@@ -119,6 +114,8 @@ SignalStatistics signal_statistics(const Context& ctx, ConstTensorView x) {
   if (ctx.is_cuda()) return cuda_signal_statistics(ctx, x);
 #endif
   return reference::signal_statistics(x, ctx.threads());
+} catch (const std::bad_alloc&) {
+  throw Error(ErrorKind::kOutOfMemory, "signal_statistics: no host memory for the result");
 }
 
 LayerResult propagate_layer(const Context& ctx, const Layer& layer, ConstTensorView x, TensorView y) {

@@ -595,4 +595,13 @@ TEST(PropagateLayerOnCpu, BadInput) {
   EXPECT_EQ(y, std::vector<float>(8, 42));
 }
 
+TEST(SignalStatisticsMemory, MoreUnitsThanMemoryIsAnError) {
+  try {
+    signal_statistics(Context::cpu(), ConstTensorView(nullptr, DType::kF32, Shape{0, std::int64_t{1} << 50}));
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kOutOfMemory) << e.what();
+  }
+}
+
 }  // namespace
