@@ -34,6 +34,9 @@ function(actium_add_library name)
   list(TRANSFORM arg_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/include/actium/)
   list(TRANSFORM arg_TEXTUAL_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/include/actium/)
   add_library(${name} SHARED ${arg_SOURCES})
+  # For tests/emulator, which builds the same sources another way.
+  set_target_properties(${name} PROPERTIES
+    ACTIUM_HOST_SOURCES "${arg_SOURCES};${arg_CUDA_SOURCES}" ACTIUM_KERNEL_SOURCES "${arg_KERNELS}")
   string(REGEX REPLACE "^actium_" "" exported ${name})
   add_library(actium::${exported} ALIAS ${name})
   target_sources(${name}

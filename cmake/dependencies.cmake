@@ -10,6 +10,7 @@
 #   actium_find_random123()      actium_random123      Random123
 #   actium_find_openblas()       actium_openblas       OpenBLAS with its CBLAS interface
 #   actium_find_mpfr()           actium_mpfr           MPFR and GMP, the tests' oracle
+#   actium_find_cuda_headers()   actium_cuda_headers   headers of the CUDA runtime, cuRAND and CCCL, without any library
 set(ACTIUM_DEPS "$ENV{ACTIUM_DEPS}" CACHE PATH "A folder with the dependencies that the system lacks")
 
 # A target for libraries that exist already (imported ones, or from add_subdirectory).
@@ -159,4 +160,20 @@ function(actium_find_mpfr)
     target_link_libraries(actium_mpfr INTERFACE ${ACTIUM_MPFR_LIBRARY} ${ACTIUM_GMP_LIBRARY})
   endif()
   actium_dependency_missing(mpfr libmpfr-dev "tests of values")
+endfunction()
+
+function(actium_find_cuda_headers)
+  find_path(ACTIUM_CUDA_HEADERS cuda_runtime.h
+    HINTS ${CUDAToolkit_INCLUDE_DIRS} $ENV{CUDA_PATH}/include $ENV{CUDA_HOME}/include /usr/local/cuda/include
+      ${ACTIUM_DEPS}/include)
+  mark_as_advanced(ACTIUM_CUDA_HEADERS)
+  foreach(header crt/host_defines.h curand_philox4x32_x.h)
+    if(NOT EXISTS ${ACTIUM_CUDA_HEADERS}/${header})
+      message(STATUS "emulated tests: off: no CUDA headers with ${header} found (scripts/get_cuda.sh --headers DIR fetches "
+        "them; then -DACTIUM_CUDA_HEADERS=...)")
+      return()
+    endif()
+  endforeach()
+  add_library(actium_cuda_headers INTERFACE)
+  target_include_directories(actium_cuda_headers SYSTEM INTERFACE ${ACTIUM_CUDA_HEADERS} ${ACTIUM_CUDA_HEADERS}/cccl)
 endfunction()

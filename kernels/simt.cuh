@@ -33,12 +33,14 @@ int launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, CUs
   return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 
+#ifndef ACTIUM_SHARED  // emulation brings its own
 template <class T>
 struct SharedType {
   using type = T;
 };
 /// Static shared memory: ACTIUM_SHARED(name, float[33]);
 #define ACTIUM_SHARED(name, ...) __shared__ typename ::actium::kernels::SharedType<__VA_ARGS__>::type name
+#endif
 
 // ---------------------------------------------------------------- element types
 

@@ -182,7 +182,7 @@ TEST(BuildInfo, EveryFieldIsAFact) {
 
 #if ACTIUM_CUDA
 class CudaContextTest : public ContextTest {};
-INSTANTIATE_TEST_SUITE_P(Devices, CudaContextTest, testing::Values("cuda"),
+INSTANTIATE_TEST_SUITE_P(Devices, CudaContextTest, testing::Values(kGpu),
                          [](const auto& device) { return std::string(device.param); });
 
 TEST_P(CudaContextTest, DevicesThatAreNotThere) {

@@ -1,7 +1,8 @@
 #pragma once
 // One test body for every device. A suite derives from DeviceTest, uses TEST_P and context(), and is
 // instantiated with ACTIUM_INSTANTIATE_DEVICES(Suite). Where a device is missing its tests are skipped with
-// the reason; with ACTIUM_REQUIRE_GPU=1 in the environment that is a failure.
+// the reason; with ACTIUM_REQUIRE_GPU=1 in the environment that is a failure. Compiled over the emulated
+// library (ACTIUM_EMULATED), the device called "emulated" takes the place of "cuda".
 #include <gtest/gtest.h>
 
 #include <actium/context.hpp>
@@ -11,11 +12,17 @@
 
 namespace actium_test {
 
+#ifdef ACTIUM_EMULATED
+inline constexpr const char* kGpu = "emulated";
+#else
+inline constexpr const char* kGpu = "cuda";
+#endif
+
 inline bool has_cuda() { return actium::Context::best().is_cuda(); }
 
 class DeviceTest : public testing::TestWithParam<const char*> {
  protected:
-  bool on_cuda() const { return std::string_view(GetParam()) == "cuda"; }
+  bool on_cuda() const { return std::string_view(GetParam()) == kGpu; }
   void SetUp() override {
     if (!on_cuda() || has_cuda()) return;
     const std::string reason = "no CUDA device: " + actium::build_info().cuda_status;
@@ -30,6 +37,6 @@ class DeviceTest : public testing::TestWithParam<const char*> {
 
 }  // namespace actium_test
 
-#define ACTIUM_INSTANTIATE_DEVICES(Suite)                                  \
-  INSTANTIATE_TEST_SUITE_P(Devices, Suite, testing::Values("cpu", "cuda"), \
+#define ACTIUM_INSTANTIATE_DEVICES(Suite)                                             \
+  INSTANTIATE_TEST_SUITE_P(Devices, Suite, testing::Values("cpu", actium_test::kGpu), \
                            [](const auto& device) { return std::string(device.param); })

@@ -1,0 +1,25 @@
+// Violations are test failures, and a failure says how to run it again under the same schedule.
+#include <gtest/gtest.h>
+
+#include <iostream>
+
+#include "emulator.hpp"
+
+namespace {
+
+class Listener : public testing::EmptyTestEventListener {
+  void OnTestEnd(const testing::TestInfo& test) override {
+    for (const std::string& violation : emulator::take_violations()) {
+      ADD_FAILURE() << violation;
+      emulator::reset_device();
+    }
+    if (test.result()->Failed()) std::cout << "emulated with " << emulator::replay() << std::endl;
+  }
+};
+
+const bool registered = [] {
+  testing::UnitTest::GetInstance()->listeners().Append(new Listener);
+  return true;
+}();
+
+}  // namespace

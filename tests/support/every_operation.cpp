@@ -1,0 +1,184 @@
+#include "support/every_operation.hpp"
+
+#include <memory>
+
+#include "dispatch.hpp"
+#include "support/samples.hpp"
+
+namespace actium_test {
+
+using namespace actium;
+
+namespace {
+
+/// Tensors of one operation that begin `offset` elements past an aligned address.
+class Maker {
+ public:
+  Maker(const Context& ctx, DType dtype, std::int64_t offset, std::uint64_t seed)
+      : ctx_(ctx), dtype_(dtype), offset_(offset), seed_(seed) {}
+
+  TensorView filled(const Shape& shape) {
+    return visit_dtype(dtype_, [&]<class T>(std::type_identity<T>) {
+      const auto all = normal_sample<T>(static_cast<std::size_t>(shape.count() + offset_), ++seed_, 0, 2);
+      return keep(std::make_shared<Tensor>(ctx_, all), shape);
+    });
+  }
+  /// Probabilities, more or less.
+  TensorView positive(const Shape& shape) {
+    return visit_dtype(dtype_, [&]<class T>(std::type_identity<T>) {
+      auto all = normal_sample<T>(static_cast<std::size_t>(shape.count() + offset_), ++seed_, 0, 1);
+      for (T& v : all)
+        v = static_cast<T>(std::abs(static_cast<double>(v)) / static_cast<double>(shape.back()));
+      return keep(std::make_shared<Tensor>(ctx_, all), shape);
+    });
+  }
+  TensorView output(const Shape& shape) {
+    auto tensor = std::make_shared<Tensor>(ctx_, dtype_, Shape{shape.count() + offset_});
+    const TensorView view = keep(tensor, shape);
+    outputs_.push_back(view);
+    return view;
+  }
+
+  /// `run` with the tensors made so far.
+  Operation operation(const std::string& what, bool capturable, std::function<void(const Context&)> run) {
+    const auto read = [memory = memory_, outputs = outputs_](const Context& ctx) {
+      std::vector<std::byte> bytes;
+      for (const TensorView& view : outputs)
+        visit_dtype(view.dtype(), [&]<class T>(std::type_identity<T>) {
+          std::vector<T> host(static_cast<std::size_t>(view.count()));
+          copy(ctx, view, TensorView(host.data(), view.shape()));
+          const auto* begin = reinterpret_cast<const std::byte*>(host.data());
+          bytes.insert(bytes.end(), begin, begin + view.bytes());
+        });
+      return bytes;
+    };
+    return {what + " " + std::string(to_string(dtype_)) + " offset " + std::to_string(offset_), capturable,
+            [memory = memory_, run = std::move(run)](const Context& ctx) { run(ctx); }, read};
+  }
+
+ private:
+  TensorView keep(const std::shared_ptr<Tensor>& tensor, const Shape& shape) {
+    memory_.push_back(tensor);
+    return visit_dtype(dtype_, [&]<class T>(std::type_identity<T>) {
+      return TensorView(tensor->view().template data_as<T>() + offset_, shape);
+    });
+  }
+  Context ctx_;
+  DType dtype_;
+  std::int64_t offset_;
+  std::uint64_t seed_;
+  std::vector<std::shared_ptr<Tensor>> memory_;
+  std::vector<TensorView> outputs_;
+};
+
+void elementwise(std::vector<Operation>& list, const Maker& maker) {
+  const Shape shape{2 * 4096 + 11};  // two tiles of the 16-bit types
+  for (const ActivationInfo& info : activations()) {
+    const Activation f(info.kind, info.parameter_defaults);
+    const std::string name(info.name);
+    Maker a = maker, b = maker, c = maker;
+    const TensorView x = a.filled(shape), y = a.output(shape);
+    list.push_back(a.operation("forward " + name, true, [=](const Context& ctx) { forward(ctx, f, x, y); }));
+    const TensorView bx = b.filled(shape), dy = b.filled(shape), dx = b.output(shape);
+    list.push_back(
+        b.operation("backward " + name, true, [=](const Context& ctx) { backward(ctx, f, bx, dy, dx); }));
+    const TensorView cx = c.filled(shape), tx = c.filled(shape), cy = c.output(shape), ty = c.output(shape);
+    list.push_back(
+        c.operation("jvp " + name, true, [=](const Context& ctx) { jvp(ctx, f, cx, tx, cy, ty); }));
+  }
+  for (const GatedInfo& info : gated_units()) {
+    const GatedUnit unit(info.kind);
+    const std::string name(info.name);
+    Maker a = maker, b = maker;
+    const GatedInput in{a.filled(shape), a.filled(shape)};
+    const TensorView y = a.output(shape);
+    list.push_back(a.operation("gated_forward " + name, true,
+                               [=](const Context& ctx) { gated_forward(ctx, unit, in, y); }));
+    const GatedInput b_in{b.filled(shape), b.filled(shape)};
+    const TensorView dy = b.filled(shape);
+    const GatedOutput dx{b.output(shape), b.output(shape)};
+    list.push_back(b.operation("gated_backward " + name, true,
+                               [=](const Context& ctx) { gated_backward(ctx, unit, b_in, dy, dx); }));
+  }
+}
+
+void softmaxes(std::vector<Operation>& list, const Maker& maker) {
+  const SoftmaxOptions options{.temperature = 0.7};
+  for (const std::int64_t columns : {7, 100, 500, 1000, 1200}) {  // every size class
+    const Shape shape{5, columns}, rows{5};
+    const std::string size = " of " + std::to_string(columns);
+    using Call = void (*)(const Context&, ConstTensorView, TensorView, const SoftmaxOptions&);
+    for (const auto& [name, call, statistic] :
+         std::initializer_list<std::tuple<const char*, Call, bool>>{{"softmax", &softmax, false},
+                                                                    {"log_softmax", &log_softmax, false},
+                                                                    {"logsumexp", &logsumexp, true},
+                                                                    {"entropy", &entropy, true}}) {
+      Maker m = maker;
+      const TensorView z = m.filled(shape), out = m.output(statistic ? rows : shape);
+      list.push_back(m.operation(name + size, true,
+                                 [=, call = call](const Context& ctx) { call(ctx, z, out, options); }));
+    }
+    Maker m = maker;
+    const TensorView p = m.positive(shape), tz = m.filled(shape), tp = m.output(shape);
+    list.push_back(m.operation("softmax_jvp" + size, true,
+                               [=](const Context& ctx) { softmax_jvp(ctx, p, tz, tp, options); }));
+  }
+  Maker m = maker;
+  const TensorView p = m.positive({3, 40}), jacobian = m.output({3, 40, 40});
+  list.push_back(m.operation("softmax_jacobian", true,
+                             [=](const Context& ctx) { softmax_jacobian(ctx, p, jacobian, options); }));
+}
+
+void propagation(std::vector<Operation>& list, const Maker& maker, std::uint64_t seed) {
+  Maker a = maker, b = maker, c = maker;
+  const TensorView uniform = a.output({33, 67}), normal = b.output({33, 67});
+  list.push_back(a.operation("fill_uniform", true,
+                             [=](const Context& ctx) { fill_uniform(ctx, uniform, {.seed = seed}, -1, 2); }));
+  list.push_back(b.operation("fill_normal", true,
+                             [=](const Context& ctx) { fill_normal(ctx, normal, {.seed = seed}, 1, 2); }));
+  const TensorView x = c.filled({2, 9, 13}), w = c.filled({2, 13, 7}), y = c.output({2, 9, 7});
+  // The first product makes the context's handle and workspace.
+  list.push_back(c.operation("matmul", false, [=](const Context& ctx) { matmul(ctx, x, w, y); }));
+  for (const std::int64_t units : {64, 37}) {  // in packets and one by one
+    Maker m = maker;
+    const TensorView signal = m.filled({70, units});
+    auto found = std::make_shared<std::vector<double>>();
+    Operation statistics =
+        m.operation("signal_statistics of " + std::to_string(units), false, [=](const Context& ctx) {
+          const SignalStatistics s = signal_statistics(ctx, signal);
+          *found = s.active_fraction;
+          found->insert(found->end(), {s.mean, s.variance, s.second_moment, s.zero_fraction});
+        });
+    statistics.read = [found](const Context&) {
+      const auto* begin = reinterpret_cast<const std::byte*>(found->data());
+      return std::vector<std::byte>(begin, begin + found->size() * sizeof(double));
+    };
+    list.push_back(std::move(statistics));
+  }
+}
+
+}  // namespace
+
+std::vector<Operation> every_operation(const Context& ctx, std::uint64_t seed) {
+  std::vector<Operation> list;
+  for (const DType dtype : kDTypes)
+    for (const std::int64_t offset : {0, 1}) {
+      const Maker maker(ctx, dtype, offset, seed);
+      elementwise(list, maker);
+      softmaxes(list, maker);
+      propagation(list, maker, seed);
+    }
+  return list;
+}
+
+std::vector<std::byte> run_all(const Context& ctx, const std::vector<Operation>& operations) {
+  std::vector<std::byte> bytes;
+  for (const Operation& operation : operations) {
+    operation.run(ctx);
+    const std::vector<std::byte> wrote = operation.read(ctx);
+    bytes.insert(bytes.end(), wrote.begin(), wrote.end());
+  }
+  return bytes;
+}
+
+}  // namespace actium_test
