@@ -19,9 +19,10 @@ enum class Schedule : std::uint8_t { kForward, kReverse, kRandom };
 
 struct Options {
   Schedule schedule = Schedule::kForward;
-  std::uint64_t seed = 1;         // of Schedule::kRandom, and of the order of streams
-  unsigned char poison = 0xff;    // 0xff...: a NaN in every float type, -1 in integers; 0x7f...: huge numbers
-  bool (*only)(uint3) = nullptr;  // run only these blocks of each grid: huge grids over sparse memory
+  std::uint64_t seed = 1;       // of Schedule::kRandom, and of the order of streams
+  unsigned char poison = 0xff;  // 0xff...: a NaN in every float type, -1 in integers; 0x7f...: huge numbers
+  std::vector<std::uint64_t>
+      only;  // run only these blocks (x fastest) of each grid: huge grids over sparse memory
 };
 /// The knobs, first read from the environment. Not while work is queued.
 Options& options();

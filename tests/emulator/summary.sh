@@ -8,7 +8,7 @@ library=${1:?usage: summary.sh LIBRARY FOLDER OUT} folder=$2 out=$3
 exception='probe_kernel()'
 
 compiled=$(nm --defined-only "$library" | awk '$2 ~ /^[tTwWV]$/ && $3 ~ /_kernel/ { print $3 }' | c++filt |
-  grep -E '_kernel(<.*>)?\(' | grep -vE '::launch|std::|emulator::|__' | sort -u)
+  grep -E '^(void )?[^<( ]*_kernel[<(]' | sort -u)
 fresh=$(find "$folder" -maxdepth 1 -name '*.launches' -newer "$library")
 # shellcheck disable=SC2086  # the names are ours
 launched=$(awk -F'\t' '{ n[$2] += $1 } END { for (k in n) printf "%s\t%d\n", k, n[k] }' ${fresh:-/dev/null} | sort)
