@@ -22,20 +22,16 @@ using namespace actium_test;
 
 constexpr std::int64_t kPast32 = (std::int64_t{1} << 32) + 12345;
 
-/// Runs only blocks [first, last] of each grid in this scope.
+/// Runs only these blocks of each grid in this scope.
 class OnlyBlocks {
  public:
-  OnlyBlocks(std::int64_t first, std::int64_t last) {
-    first_ = static_cast<unsigned>(first);
-    last_ = static_cast<unsigned>(last);
-    emulator::options().only = [](uint3 block) { return block.x >= first_ && block.x <= last_; };
+  explicit OnlyBlocks(std::initializer_list<std::int64_t> blocks) {
+    for (const std::int64_t block : blocks)
+      emulator::options().only.push_back(static_cast<std::uint64_t>(block));
   }
-  ~OnlyBlocks() { emulator::options().only = nullptr; }
+  ~OnlyBlocks() { emulator::options().only.clear(); }
   OnlyBlocks(const OnlyBlocks&) = delete;
   OnlyBlocks& operator=(const OnlyBlocks&) = delete;
-
- private:
-  inline static unsigned first_ = 0, last_ = 0;
 };
 
 class LargeTest : public testing::Test {
@@ -71,7 +67,8 @@ TEST_F(LargeTest, Activations) {
       put(dy, from, dys);
       const std::int64_t element = static_cast<std::int64_t>(sizeof(T));
       const std::int64_t two_packets = kernels::kElementwiseThreads * 2 * 16 / element;
-      const auto blocks = [&](std::int64_t tile) { return OnlyBlocks(count / tile - 1, count / tile); };
+      // The last whole tile, and the edges.
+      const auto last_blocks = [&](std::int64_t tile) { return OnlyBlocks{count / tile - 1, count / tile}; };
       const auto expect = [&](const Tensor& got, std::int64_t shown, const auto& f) {
         const auto values = get<T>(got, count - shown, shown);
         for (std::int64_t i = 0; i < shown; ++i) {
@@ -85,13 +82,13 @@ TEST_F(LargeTest, Activations) {
       const auto relu_of = [](double v, double) { return v > 0 ? v : 0; };
       const auto gradient = [](double v, double d) { return v > 0 ? d : 0 * d; };
       {
-        const OnlyBlocks only = blocks(two_packets);
+        const OnlyBlocks only = last_blocks(two_packets);
         forward(ctx, relu(), x, y);
         ctx.synchronize();
         expect(y, two_packets, relu_of);
       }
       {
-        const OnlyBlocks only = blocks(two_packets / 2);
+        const OnlyBlocks only = last_blocks(two_packets / 2);
         backward(ctx, relu(), x, dy, y);
         ctx.synchronize();
         expect(y, two_packets / 2, gradient);
@@ -129,7 +126,7 @@ TEST_F(LargeTest, SoftmaxRows) {
         logsumexp(ctx, one_z, one_statistic);
         const auto want = get<T>(one, 0, columns);
         {
-          const OnlyBlocks only(blocks - 1, blocks - 1);
+          const OnlyBlocks only{blocks - 1};
           softmax(ctx, z, p);
           logsumexp(ctx, z, statistic);
           ctx.synchronize();
@@ -139,7 +136,7 @@ TEST_F(LargeTest, SoftmaxRows) {
         softmax_jvp(ctx, one, one_z, one);
         ctx.synchronize();
         {
-          const OnlyBlocks only(blocks - 1, blocks - 1);
+          const OnlyBlocks only{blocks - 1};
           softmax_jvp(ctx, p, z, p);
           ctx.synchronize();
         }
@@ -155,7 +152,7 @@ TEST_F(LargeTest, SoftmaxJacobian) {
       const Tensor p(ctx, dtype, {1, columns});
       Tensor jacobian(ctx, dtype, {1, columns, columns});
       put(p, columns - 2, std::vector<T>{static_cast<T>(0.25), static_cast<T>(0.5)});
-      const OnlyBlocks only(columns - 1, columns - 1);
+      const OnlyBlocks only{columns - 1};
       softmax_jacobian(ctx, p, jacobian);
       ctx.synchronize();
       EXPECT_EQ(get<T>(jacobian, columns * columns - 2, 2), (std::vector<double>{-0.125, 0.25}));
@@ -172,7 +169,7 @@ TEST_F(LargeTest, RandomFills) {
       const std::int64_t blocks = kernels::fill_blocks(kPast32), shown = kPast32 % 1024;
       for (const bool normal : {false, true}) {
         {
-          const OnlyBlocks only(blocks - 1, blocks - 1);
+          const OnlyBlocks only{blocks - 1};
           normal ? fill_normal(ctx, x, {.seed = 5}) : fill_uniform(ctx, x, {.seed = 5});
           ctx.synchronize();
         }
@@ -211,18 +208,13 @@ TEST_F(LargeTest, SignalStatistics) {
         ASSERT_EQ(cudaMalloc(&scratch, bytes), cudaSuccess);
         ASSERT_EQ(cudaMemset(scratch, 0, bytes), cudaSuccess);
         // The last tile of stage 1; of stage 2 every block, of which the last sums the last units.
-        static std::int64_t last_tile, stage_2_blocks;
-        last_tile = plan.tiles - 1;
-        stage_2_blocks = 1 + (units + 31) / 32;
+        const std::int64_t last_tile = plan.tiles - 1, stage_2_blocks = 1 + (units + 31) / 32;
         ASSERT_GT(last_tile, stage_2_blocks);
-        emulator::options().only = [](uint3 block) {
-          return block.x == last_tile || block.x == stage_2_blocks - 1;
-        };
+        const OnlyBlocks only{last_tile, stage_2_blocks - 1};
         ASSERT_EQ(kernels::launch_signal_statistics<T>(x.view().template data_as<T>(), moments, active,
                                                        scratch, rows, units, nullptr),
                   cudaSuccess);
         ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-        emulator::options().only = nullptr;
         std::int64_t got = -1;
         ASSERT_EQ(cudaMemcpy(&got, active + units - 1, sizeof got, cudaMemcpyDefault), cudaSuccess);
         EXPECT_EQ(got, marked);

@@ -169,10 +169,10 @@ cublasStatus_t cublasGemmStridedBatchedEx_64(
     const void* beta, void* c, cudaDataType_t c_type, std::int64_t ldc, long long stride_c,
     std::int64_t batch, cublasComputeType_t compute, cublasGemmAlgo_t algorithm) {
   if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
-  const auto known = [](cublasOperation_t op) { return op == CUBLAS_OP_N || op == CUBLAS_OP_T; };
+  const auto known = [](cublasOperation_t op) { return op >= CUBLAS_OP_N && op <= CUBLAS_OP_C; };
   if (!known(transa) || !known(transb) || algorithm != CUBLAS_GEMM_DEFAULT)
     return CUBLAS_STATUS_INVALID_VALUE;
-  const bool a_transposed = transa == CUBLAS_OP_T, b_transposed = transb == CUBLAS_OP_T;
+  const bool a_transposed = transa != CUBLAS_OP_N, b_transposed = transb != CUBLAS_OP_N;
   const auto leads = [](std::int64_t leading, std::int64_t rows) {
     return leading >= std::max<std::int64_t>(1, rows);
   };

@@ -22,7 +22,7 @@ struct Options {
   std::uint64_t seed = 1;       // of Schedule::kRandom, and of the order of streams
   unsigned char poison = 0xff;  // 0xff...: a NaN in every float type, -1 in integers; 0x7f...: huge numbers
   std::vector<std::uint64_t>
-      only;  // run only these blocks (x fastest) of each grid: huge grids over sparse memory
+      only;  // run only these clusters (x fastest) of each grid: huge grids over sparse memory
 };
 /// The knobs, first read from the environment. Not while work is queued.
 Options& options();

@@ -595,21 +595,21 @@ bool run_grid(const Grid& grid, const std::function<void()>& thread, const std::
                  static_cast<unsigned>(i / x % y) * grid.cluster.y,
                  static_cast<unsigned>(i / (x * y)) * grid.cluster.z};
   };
-  const auto wanted = [&](uint3 block) { return options().only == nullptr || options().only(block); };
   if (grid.cooperative) {
     std::vector<uint3> all;
     for (std::uint64_t i = 0; i < clusters; ++i) all.push_back(origin(i));
     run_gang(all, before);
+  } else if (!options().only.empty()) {
+    for (const std::uint64_t cluster : options().only)
+      if (cluster < clusters && !launch->failed) run_gang({origin(cluster)}, before);
   } else {
     std::uint64_t step = 1;  // random: cluster i * step modulo their number, which visits each once
     if (options().schedule == Schedule::kRandom)
       for (step = 1 + launch->random() % clusters; std::gcd(step, clusters) != 1; ++step) {
       }
-    for (std::uint64_t i = 0; i < clusters && !launch->failed; ++i) {
-      const uint3 block =
-          origin(options().schedule == Schedule::kReverse ? clusters - 1 - i : i * step % clusters);
-      if (wanted(block)) run_gang({block}, before);
-    }
+    for (std::uint64_t i = 0; i < clusters && !launch->failed; ++i)
+      run_gang({origin(options().schedule == Schedule::kReverse ? clusters - 1 - i : i * step % clusters)},
+               before);
   }
   acquire(&launch->ended);
   if (!launch->dependency_is_met && !launch->failed) before();  // no block ran

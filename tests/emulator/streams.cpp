@@ -735,7 +735,8 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t handle) {
     const std::vector<std::size_t> order = an_order_of(nodes);
     for (std::size_t i = 0; i < order.size(); ++i) {
       Operation operation = nodes[order[i]].operation;
-      operation.programmatic &= i > 0 && nodes[order[i]].after.front() == order[i - 1];
+      operation.programmatic =
+          operation.programmatic && i > 0 && nodes[order[i]].after.front() == order[i - 1];
       if (const cudaError_t error = submit(handle, std::move(operation), {executable->last});
           error != cudaSuccess)
         return error;
