@@ -207,6 +207,16 @@ class EmulatorRuntimeTest : public testing::Test {
   std::size_t live_ = 0;
 };
 
+/// Device memory as it is now, without waiting: the emulator's is the host's.
+#if defined(__SANITIZE_THREAD__)
+__attribute__((no_sanitize_thread))
+#elif ACTIUM_TSAN
+__attribute__((no_sanitize("thread")))
+#endif
+int peek(const volatile int* x) {
+  return *x;
+}
+
 /// This program again, with one test and an environment: its output, and whether it succeeded.
 struct Outcome {
   std::string output;
@@ -230,22 +240,24 @@ Outcome run_again(const std::string& test, const std::string& environment = "") 
 // ---------------------------------------------------------------- streams
 
 TEST_F(EmulatorRuntimeTest, WorkRunsWhenSomebodyWaits) {
+  emulator::options().schedule = Schedule::kForward;
   const Stream a, b;
   const Device<int> x(kThreads, 1), y(kThreads, 1);
   EXPECT_CUDA(launch({}, a, fill_kernel, x.get(), 2));
   EXPECT_CUDA(launch({}, b, fill_kernel, y.get(), 3));
-  EXPECT_EQ(*x, 1) << "the emulator's memory is the host's: nothing has run";
+  EXPECT_EQ(peek(x), 1) << "nothing has run";
   EXPECT_EQ(cudaStreamQuery(a), cudaSuccess) << "a query runs a piece of work";
-  EXPECT_EQ(*x, 2);
-  EXPECT_EQ(*y, 1);
+  EXPECT_EQ(peek(x), 2);
+  EXPECT_EQ(peek(y), 1);
   EXPECT_CUDA(cudaStreamSynchronize(b));
-  EXPECT_EQ(*y, 3);
+  EXPECT_EQ(peek(y), 3);
 }
 
 TEST_F(EmulatorRuntimeTest, PollingEnds) {
   const Stream a, b;
-  const Device<int> x(1, 0);
-  for (int i = 0; i < 3; ++i) EXPECT_CUDA(launch(kOne, i == 1 ? a : b, increment_kernel, x.get()));
+  const Device<int> x(1, 0), y(1, 0);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_CUDA(launch(kOne, i == 1 ? a : b, increment_kernel, i == 1 ? y.get() : x.get()));
   int polls = 1;
   while (cudaStreamQuery(b) == cudaErrorNotReady) ++polls;
   EXPECT_LE(polls, 3);
@@ -258,7 +270,7 @@ TEST_F(EmulatorRuntimeTest, PollingEnds) {
   EXPECT_EQ(cudaEventQuery(event), cudaErrorNotReady);
   while (cudaEventQuery(event) == cudaErrorNotReady) {
   }
-  EXPECT_EQ(x.first(), 5);
+  EXPECT_EQ(x.first(), 4);
 }
 
 TEST_F(EmulatorRuntimeTest, AnEventOrdersTwoStreams) {
@@ -296,7 +308,7 @@ TEST_F(EmulatorRuntimeTest, AWaitMeansTheLastRecordBeforeIt) {
               EXPECT_CUDA(cudaStreamWaitEvent(a, event, 0));  // a again waits for b: the event is a new one
               EXPECT_CUDA(launch(kOne, a, fill_kernel, x.get(), 2));
               EXPECT_CUDA(cudaEventSynchronize(event));
-              EXPECT_EQ(*seen, 1) << "the wait of the host is for b";
+              EXPECT_EQ(peek(seen), 1) << "the wait of the host is for b";
               return seen.first() + 10 * x.first();
             }),
             std::set{21});
@@ -321,9 +333,22 @@ TEST_F(EmulatorRuntimeTest, TheLegacyStreamIsOrderedWithBlockingStreams) {
 #endif
 }
 
+#if !ACTIUM_TSAN
+TEST_F(EmulatorRuntimeTest, TheScheduleChoosesTheStream) {
+  const auto digits = [](Schedule schedule) {
+    emulator::options().schedule = schedule;
+    const Stream streams[5];
+    const Device<int> x(1, 0);
+    for (const int i : {2, 4, 0, 3, 1}) EXPECT_CUDA(launch(kOne, streams[i], append_kernel, x.get(), i));
+    return x.first();
+  };
+  EXPECT_EQ(digits(Schedule::kForward), 1234);
+  EXPECT_EQ(digits(Schedule::kReverse), 43210);
+}
+#endif
+
 TEST_F(EmulatorRuntimeTest, TheSameSeedGivesTheSameOrder) {
   const auto order = [](std::uint64_t seed) {
-    emulator::reset_device();
     emulator::options().schedule = Schedule::kRandom;
     emulator::options().seed = seed;
     const Stream streams[4];
@@ -334,13 +359,16 @@ TEST_F(EmulatorRuntimeTest, TheSameSeedGivesTheSameOrder) {
       for (int i = 0; i < 4; ++i) EXPECT_CUDA(launch(kOne, streams[i], increment_kernel, x.get() + i));
     for (int i = 0; i < 8; ++i) {
       static_cast<void>(cudaStreamQuery(streams[0]));
-      for (int j = 0; j < 4; ++j) sequence.push_back(x.get()[j]);
+      for (int j = 0; j < 4; ++j) sequence.push_back(peek(x.get() + j));
     }
     EXPECT_CUDA(cudaDeviceSynchronize());
     return sequence;
   };
-  EXPECT_EQ(order(5), order(5));
-  EXPECT_NE(order(5), order(6));
+  const std::vector<int> first = order(5);
+  EXPECT_NE(order(6), first);
+  EXPECT_EQ(order(5), first) << "another seed starts anew";
+  emulator::reset_device();
+  EXPECT_EQ(order(5), first) << "and so does a reset";
 }
 
 TEST_F(EmulatorRuntimeTest, ADestroyedStreamFinishesItsWork) {
@@ -351,7 +379,9 @@ TEST_F(EmulatorRuntimeTest, ADestroyedStreamFinishesItsWork) {
   EXPECT_CUDA(cudaStreamDestroy(stream));
   EXPECT_EQ(x.first(), 7);
   EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorInvalidResourceHandle);
+  const std::uint64_t launches = emulator::counters().launches;
   EXPECT_EQ(launch(kOne, stream, empty_kernel), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(emulator::counters().launches, launches);
   EXPECT_EQ(cudaStreamDestroy(nullptr), cudaErrorInvalidResourceHandle);
   EXPECT_EQ(cudaEventRecord(nullptr, nullptr), cudaErrorInvalidResourceHandle);
   EXPECT_EQ(cudaStreamCreateWithFlags(&stream, 77), cudaErrorInvalidValue);
@@ -399,13 +429,13 @@ TEST_F(EmulatorRuntimeTest, CopiesAndFills) {
   EXPECT_CUDA(cudaMemcpyAsync(y, x, 16, cudaMemcpyDeviceToDevice, stream));
   EXPECT_CUDA(cudaMemsetAsync(y.get() + 1, 0xff, 4, stream));
   EXPECT_CUDA(cudaMemcpyAsync(to.data(), y, 16, cudaMemcpyDefault, stream));
-  EXPECT_EQ(to[0], 0) << "not yet";
+  EXPECT_EQ(peek(to.data()), 0) << "not yet";
   EXPECT_CUDA(cudaStreamSynchronize(stream));
   EXPECT_EQ(to, (std::vector<int>{1, -1, 3, 4}));
   EXPECT_EQ(emulator::counters().copies - before.copies, 4u);
   EXPECT_EQ(emulator::counters().synchronisations - before.synchronisations, 1u);
   EXPECT_CUDA(cudaMemset(x, 0, 16));
-  EXPECT_EQ(*x, 1) << "cudaMemset does not wait either";
+  EXPECT_EQ(peek(x), 1) << "cudaMemset does not wait either";
   EXPECT_CUDA(cudaMemcpy(to.data(), x, 16, cudaMemcpyDefault));
   EXPECT_EQ(to, std::vector<int>(4, 0));
 }
@@ -582,6 +612,7 @@ TEST_F(EmulatorRuntimeTest, PoolMemoryOutOfOrder) {
         << run.output;
   }
 #else
+  emulator::options().poison = 0xff;
   EXPECT_EQ(results(read_after_free), (std::set{-1, 4}));
   EXPECT_EQ(results(write_before_allocation), (std::set{-1, 4}));
 #endif
@@ -636,7 +667,7 @@ TEST_F(EmulatorRuntimeTest, AnErrorOfAKernelSticks) {
   EXPECT_CUDA(cudaEventRecord(event, stream));
   EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorLaunchFailure);
   expect_violation({"divergence"});
-  EXPECT_EQ(*x, 3) << "what came after it never ran";
+  EXPECT_EQ(peek(x), 3) << "what came after it never ran";
   int device = 0;
   EXPECT_EQ(cudaEventSynchronize(event), cudaErrorLaunchFailure);
   EXPECT_EQ(cudaGetDevice(&device), cudaErrorLaunchFailure);
@@ -688,9 +719,10 @@ TEST_F(EmulatorRuntimeTest, DescribesTheDevice) {
   EXPECT_GE(value, CUDART_VERSION);
   EXPECT_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, address_of(empty_kernel), 256, 0));
   EXPECT_EQ(blocks, 8);
-  EXPECT_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, address_of(empty_kernel), 33, 0));
-  EXPECT_EQ(blocks, 32);
-  EXPECT_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, address_of(empty_kernel), 32, 100 << 10));
+  EXPECT_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, address_of(empty_kernel), 65, 0));
+  EXPECT_EQ(blocks, 21);
+  EXPECT_CUDA(
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, address_of(empty_kernel), 32, 100 << 10));
   EXPECT_EQ(blocks, 2);
 }
 
@@ -701,8 +733,8 @@ TEST_F(EmulatorRuntimeTest, LaunchesBeyondTheLimitsAreRefused) {
     std::string words;
   };
   const std::size_t most = std::size_t{227} << 10;
-  EXPECT_CUDA(
-      cudaFuncSetAttribute(address_of(copy_kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most)));
+  EXPECT_CUDA(cudaFuncSetAttribute(address_of(copy_kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   static_cast<int>(most)));
   EXPECT_EQ(cudaFuncSetAttribute(address_of(copy_kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  static_cast<int>(most) + 1),
             cudaErrorInvalidValue);
@@ -767,9 +799,6 @@ TEST_F(EmulatorRuntimeTest, TheKthLaunchFails) {
 }
 
 TEST_F(EmulatorRuntimeTest, ProgrammaticLaunchesOvertake) {
-  struct Seen {
-    int before, early, late;
-  };
   const auto seen = [](const std::function<void(cudaStream_t, int*)>& producer, const Shape& shape) {
     const Stream stream;
     const Device<int> x(1, 0), pair(2, 0);
@@ -781,7 +810,7 @@ TEST_F(EmulatorRuntimeTest, ProgrammaticLaunchesOvertake) {
   const auto fills = [](cudaStream_t stream, int* x) {
     EXPECT_CUDA(launch(kOne, stream, fill_kernel, x, 1));
   };
-  const auto chain = [](cudaStream_t stream, int* x) {
+  [[maybe_unused]] const auto chain = [](cudaStream_t stream, int* x) {
     EXPECT_CUDA(launch(kOne, stream, fill_kernel, x, 1));
     EXPECT_CUDA(launch(kProgrammatic, stream, append_kernel, x, 2));
   };
@@ -790,8 +819,8 @@ TEST_F(EmulatorRuntimeTest, ProgrammaticLaunchesOvertake) {
   EXPECT_EQ(seen(fills, kProgrammatic), std::pair(0, 1));
   // append does not synchronise: it overtakes fill, and the last kernel both.
   EXPECT_EQ(seen(chain, kProgrammatic), std::pair(0, 1));
-#endif
   EXPECT_EQ(seen(chain, kOne), std::pair(1, 1));
+#endif
   const auto with_an_event = [&](cudaStream_t stream, int* x) {
     const Event event;
     fills(stream, x);
@@ -855,11 +884,18 @@ TEST_F(EmulatorRuntimeTest, AGraphIsReplayed) {
     EXPECT_CUDA(cudaStreamSynchronize(stream));
     EXPECT_EQ(y.first(), i + 1);
   }
+  EXPECT_EQ(results([&] {
+              const Stream other;
+              EXPECT_CUDA(cudaMemset(x, 0, sizeof(int) * kThreads));
+              EXPECT_CUDA(cudaDeviceSynchronize());
+              EXPECT_CUDA(cudaGraphLaunch(executable, stream));
+              EXPECT_CUDA(cudaGraphLaunch(executable, other)) << "after the launch before it";
+              return y.first();
+            }),
+            std::set{3});
   EXPECT_CUDA(cudaGraphLaunch(executable, stream));
-  const Stream other;
-  EXPECT_CUDA(cudaGraphLaunch(executable, other)) << "after the launch before it";
   EXPECT_CUDA(cudaGraphExecDestroy(executable)) << "while it is queued";
-  EXPECT_EQ(y.first(), 6);
+  EXPECT_EQ(y.first(), 4);
 }
 
 /// The graph of what `body` captures, or its error.
@@ -1003,7 +1039,7 @@ TEST_F(EmulatorRuntimeTest, CapturesForkAndJoin) {
       EXPECT_CUDA(cudaStreamWaitEvent(b, fork, 0));
       EXPECT_EQ(status_of(b), cudaStreamCaptureStatusActive);
       EXPECT_CUDA(launch(kOne, b, copy_kernel, x.get(), x.get() + 1));
-      EXPECT_CUDA(launch(kOne, a, append_kernel, digits.get(), 1));
+      EXPECT_CUDA(launch(kOne, a, increment_kernel, digits.get()));
       EXPECT_CUDA(cudaEventRecord(join, b));
       if (joins) {
         EXPECT_CUDA(cudaStreamWaitEvent(a, join, 0));
@@ -1060,6 +1096,8 @@ TEST_F(EmulatorRuntimeTest, EventsAcrossTheBordersOfACapture) {
                     }),
             cudaErrorStreamCaptureInvalidated);
   EXPECT_EQ(cudaStreamWaitEvent(a, inside, 0), cudaErrorCapturedEvent) << "its capture is over";
+  EXPECT_CUDA(cudaEventRecord(inside, a));
+  EXPECT_CUDA(cudaEventSynchronize(inside)) << "recorded anew";
   EXPECT_EQ(capture(a, &executable,
                     [&] {
                       EXPECT_CUDA(cudaEventRecord(inside, a));
@@ -1084,6 +1122,33 @@ TEST_F(EmulatorRuntimeTest, ProgrammaticLaunchesInAGraph) {
   EXPECT_CUDA(cudaGraphLaunch(executable, stream));
   EXPECT_EQ(first.read(), (std::vector<int>{7, 7})) << "what comes before the graph is not overtaken";
   EXPECT_EQ(pair.read(), (std::vector<int>{7, 1}));
+  cudaGraphExec_t fill = nullptr;
+  EXPECT_CUDA(capture(stream, &fill, [&] { EXPECT_CUDA(launch(kOne, stream, fill_kernel, x.get(), 8)); }));
+  EXPECT_CUDA(cudaGraphLaunch(fill, stream));
+  EXPECT_CUDA(launch(kProgrammatic, stream, early_and_late_kernel, x.get(), pair.get()));
+  EXPECT_EQ(pair.read(), (std::vector<int>{8, 8})) << "nor is a graph";
+  EXPECT_CUDA(cudaGraphExecDestroy(fill));
+
+  const Stream other;
+  const Event fork, join;
+  EXPECT_CUDA(capture(stream, &fill, [&] {
+    EXPECT_CUDA(cudaEventRecord(fork, stream));
+    EXPECT_CUDA(cudaStreamWaitEvent(other, fork, 0));
+    EXPECT_CUDA(launch(kOne, stream, empty_kernel));
+    EXPECT_CUDA(launch(kOne, other, fill_kernel, x.get(), 9));
+    EXPECT_CUDA(cudaEventRecord(join, other));
+    EXPECT_CUDA(cudaStreamWaitEvent(stream, join, 0));
+    EXPECT_CUDA(launch(kProgrammatic, stream, early_and_late_kernel, x.get(), pair.get()));
+  }));
+  EXPECT_EQ(results([&] {
+              EXPECT_CUDA(cudaMemset(x, 0, 4));
+              EXPECT_CUDA(cudaDeviceSynchronize());
+              EXPECT_CUDA(cudaGraphLaunch(fill, stream));
+              return pair.first();
+            }),
+            std::set{9})
+      << "an event stands between";
+  EXPECT_CUDA(cudaGraphExecDestroy(fill));
 #endif
   EXPECT_CUDA(cudaGraphExecDestroy(executable));
 }
@@ -1153,6 +1218,15 @@ void the_host_does_not_wait() {
   volatile int* const read = seen;
   EXPECT_GE(*read, 0);
 }
+void the_legacy_stream_follows_a_destroyed_one() {
+  const Device<int> x(kThreads, 0);
+  {
+    const Stream stream(cudaStreamDefault);
+    EXPECT_CUDA(launch({}, stream, fill_kernel, x.get(), 1));
+  }
+  EXPECT_CUDA(launch({}, nullptr, fill_kernel, x.get(), 2));
+  EXPECT_CUDA(cudaDeviceSynchronize());
+}
 TEST_F(EmulatorRuntimeTest, DISABLED_RacingCopies) { two_streams_write(false, false); }
 TEST_F(EmulatorRuntimeTest, DISABLED_RacingKernels) { two_streams_write(false, true); }
 TEST_F(EmulatorRuntimeTest, DISABLED_AnEventTooEarly) { an_event_too_early(); }
@@ -1160,6 +1234,7 @@ TEST_F(EmulatorRuntimeTest, DISABLED_TheHostDoesNotWait) { the_host_does_not_wai
 TEST_F(EmulatorRuntimeTest, RacesOfStreamsAreReported) {
   two_streams_write(true, false);
   two_streams_write(true, true);
+  the_legacy_stream_follows_a_destroyed_one();
 #if ACTIUM_TSAN
   for (const char* test : {"DISABLED_RacingCopies", "DISABLED_RacingKernels", "DISABLED_AnEventTooEarly",
                            "DISABLED_TheHostDoesNotWait"}) {
@@ -1292,6 +1367,8 @@ void compare_with_double(cudaDataType_t type, cublasComputeType_t compute, doubl
         Gemm<T, Scale> gemm;
         gemm.transa = at ? CUBLAS_OP_T : CUBLAS_OP_N;
         gemm.transb = bt ? CUBLAS_OP_T : CUBLAS_OP_N;
+        gemm.lda = at ? 4 : 7;  // less than m, less than k
+        gemm.ldb = bt ? 6 : 3;
         gemm.alpha = Scale(1.5);
         gemm.beta = beta;
         gemm.a = da;
@@ -1300,7 +1377,6 @@ void compare_with_double(cudaDataType_t type, cublasComputeType_t compute, doubl
         gemm.a_type = gemm.b_type = gemm.c_type = type;
         gemm.compute = compute;
         ASSERT_EQ(gemm.run(handle), CUBLAS_STATUS_SUCCESS);
-        EXPECT_EQ(std::memcmp(dc.get(), start.data(), start.size() * sizeof(T)), 0) << "it runs late";
         const std::vector<T> got = dc.read();
         std::vector<bool> written(got.size());
         for (std::int64_t batch = 0; batch < gemm.batch; ++batch)

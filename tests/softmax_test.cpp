@@ -346,6 +346,24 @@ TEST_P(SoftmaxTest, ExtremeTemperatures) {
   EXPECT_EQ(masked_p.to_doubles(ctx), (std::vector<double>{0.5, 0, 0.5}));
 }
 
+// p (t - mean) with p = 0, where t - mean overflows: 0 times a large finite number.
+TEST_P(SoftmaxTest, ZeroProbabilityBeatsAnOverflow) {
+  const Context ctx = context();
+  for (const std::int64_t columns : {2, 2000}) {
+    const auto n = static_cast<std::size_t>(columns);
+    std::vector<float> p(n, 0), t(n, 3e38f);
+    p[n - 1] = 1;
+    t[n - 1] = -3e38f;
+    Tensor ps(ctx, p), ts(ctx, t), tp(ctx, DType::kF32, {columns});
+    softmax_jvp(ctx, ps, ts, tp);
+    EXPECT_EQ(tp.to_doubles(ctx), std::vector<double>(n, 0.0)) << columns;
+    t[0] = std::numeric_limits<float>::quiet_NaN();
+    copy(ctx, t, ts);
+    softmax_jvp(ctx, ps, ts, tp);
+    EXPECT_TRUE(std::isnan(tp.to_doubles(ctx)[0])) << "a NaN stays";
+  }
+}
+
 TEST_P(SoftmaxTest, ARowDependsOnNothingButTheRow) {
   const Context ctx = context();
   for (const DType dtype : {DType::kF32, DType::kBF16})

@@ -86,8 +86,11 @@ cublasStatus_t queue(const cublasContext& handle, Product<Sum> p, const void* al
     }
     multiply<T>(p);
   };
+  cudaLaunchConfig_t one_thread{};
+  one_thread.gridDim = one_thread.blockDim = dim3(1);
+  one_thread.stream = handle.stream;
   const auto* name = reinterpret_cast<const void*>(&cublasGemmStridedBatchedEx_64);
-  const cudaError_t error = emulator::enqueue_library_launch(handle.stream, name, work);
+  const cudaError_t error = emulator::enqueue_launch(one_thread, name, work);
   return error == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 

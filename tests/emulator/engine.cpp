@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -183,18 +184,24 @@ std::deque<Fiber*>& idle_fibers() {
 
 // ---------------------------------------------------------------- words
 
-std::string text(const Location& location) {
+/// A few words without memory of their own: violations are put together in threads that are then abandoned.
+struct Text {
+  char characters[80];
+};
+[[gnu::format(printf, 1, 2)]] Text formatted(const char* format, ...) {
+  Text text;
+  std::va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text.characters, sizeof text.characters, format, arguments);
+  va_end(arguments);
+  return text;
+}
+Text text(const Location& location) {
   const char* slash = std::strrchr(location.file, '/');
-  return std::string(slash != nullptr ? slash + 1 : location.file) + ":" + std::to_string(location.line);
+  return formatted("%s:%u", slash != nullptr ? slash + 1 : location.file, location.line);
 }
-std::string text(const uint3& v) {
-  return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
-}
-std::string hexadecimal(unsigned mask) {
-  char buffer[16];
-  std::snprintf(buffer, sizeof buffer, "0x%08x", mask);
-  return buffer;
-}
+Text text(const uint3& v) { return formatted("(%u,%u,%u)", v.x, v.y, v.z); }
+
 /// 0-31,64
 std::string ranges(const std::vector<unsigned>& numbers) {
   std::string s;
@@ -219,14 +226,14 @@ std::string who_waits_where(const Gang& gang) {
       std::string place = "have exited";
       if (thread.state != Thread::State::kDone)
         place = std::string("wait at ") + thread.primitive +
-                (thread.mask != 0 ? " (mask " + hexadecimal(thread.mask) + ")" : "") + ", " +
-                text(thread.location);
+                (thread.mask != 0 ? formatted(" (mask 0x%08x), ", thread.mask) : formatted(", ")).characters +
+                text(thread.location).characters;
       const auto same = [&](const auto& group) { return group.first == place; };
       auto group = std::find_if(groups.begin(), groups.end(), same);
       if (group == groups.end()) group = groups.insert(groups.end(), {place, {}});
       group->second.push_back(i);
     }
-    s += "\n  block " + text(block->index) + ": ";
+    s += std::string("\n  block ") + text(block->index).characters + ": ";
     for (const auto& [place, threads] : groups)
       s += (&place != &groups.front().first ? ", " : "") + std::to_string(threads.size()) + " threads " +
            place + " [" + ranges(threads) + "]";
@@ -300,9 +307,8 @@ std::uint64_t arrive(Barrier& barrier, BlockOp op, int predicate, Location locat
   } else if (barrier.op != op || barrier.location.line != location.line ||
              std::strcmp(barrier.location.file, location.file) != 0) {
     const Thread& me = *launch->running;
-    fail(std::string(barrier.name) + " divergence in block " + text(me.block->index) + ": thread " +
-             text(me.index) + " is here while others wait at " + text(barrier.location),
-         location);
+    fail(location, "%s divergence in block %s: thread %s is here while others wait at %s", barrier.name,
+         text(me.block->index).characters, text(me.index).characters, text(barrier.location).characters);
   }
   barrier.predicates += predicate != 0;
   if (++barrier.arrived == barrier.expected) {
@@ -390,12 +396,11 @@ void complete_if_full(Block& block, unsigned warp_index, WarpGroup& group) {
     if (shuffle) {
       const unsigned source = source_lane(group.op, lane, thread.parameter, thread.width);
       if ((group.arrived >> source & 1) == 0)
-        fail("lane " + std::to_string(lane) + " of warp " + std::to_string(warp_index) + " in block " +
-                 text(block.index) + " takes a value of lane " + std::to_string(source) + ", which " +
-                 ((group.mask >> source & 1) != 0 ? "has exited"
-                                                  : "is not in the mask " + hexadecimal(group.mask)) +
-                 ", by " + name_of(group.op),
-             group.location);
+        fail(group.location,
+             "lane %u of warp %u in block %s takes a value of lane %u, which %s 0x%08x, by %s", lane,
+             warp_index, text(block.index).characters, source,
+             (group.mask >> source & 1) != 0 ? "has exited; the mask is" : "is not in the mask", group.mask,
+             name_of(group.op));
       thread.received = lane_thread(source)->sent;
     } else if (group.op == WarpOp::kMatchAny) {
       thread.received = 0;
@@ -415,13 +420,15 @@ void complete_if_full(Block& block, unsigned warp_index, WarpGroup& group) {
 // ---------------------------------------------------------------- the life of a thread and of a block
 
 void leave(Block& block) {  // its last thread has ended
+  const Quiet quiet;
+  const std::string index = text(block.index).characters;
   for (const SharedVariable& variable : block.shared)
     if (!variable.guards_intact())
-      violation("shared memory: block " + text(block.index) + " wrote outside `" + variable.name + "` (" +
-                std::to_string(variable.bytes) + " bytes), declared at " + text(variable.location));
+      violation("shared memory: block " + index + " wrote outside `" + variable.name + "` (" +
+                std::to_string(variable.bytes) + " bytes), declared at " +
+                text(variable.location).characters);
   if (block.mapped_in == block.cluster->barrier.phase + 1)
-    violation("block " + text(block.index) +
-              " leaves while its shared memory may still be read by its cluster: " +
+    violation("block " + index + " leaves while its shared memory may still be read by its cluster: " +
               "a cluster barrier must come after the last access");
   if (block.cluster->blocks.size() > 1)
     for (SharedVariable& variable : block.shared) variable.retire();
@@ -433,7 +440,6 @@ void run_thread() {
   acquire(&launch->started);
   launch->body();
   release(&launch->ended);
-  const Quiet quiet;
   thread->state = Thread::State::kDone;
   --launch->gang->live;
   ++block.exited;
@@ -528,6 +534,7 @@ void run_gang(const std::vector<uint3>& cluster_origins, const std::function<voi
       continue;
     }
     if (gang->live == 0) break;
+    const Quiet quiet;
     violation("barrier divergence or deadlock: nothing can run" + who_waits_where(*gang));
     break;
   }
@@ -646,7 +653,7 @@ void cluster_barrier(bool arrives, bool waits, Location location) {
 }
 
 void grid_barrier(Location location) {
-  if (!launch->grid.cooperative) fail("grid.sync in a kernel that was not launched cooperatively", location);
+  if (!launch->grid.cooperative) fail(location, "grid.sync in a kernel that was not launched cooperatively");
   Barrier& barrier = launch->gang->grid_barrier;
   wait(barrier, arrive(barrier, BlockOp::kSync, 0, location), location);
 }
@@ -657,12 +664,9 @@ std::uint64_t warp_exchange(WarpOp op, unsigned mask, std::uint64_t value, int p
   Block& block = *me->block;
   const unsigned bit = 1u << me->ids.lane;
   Warp& warp = block.warps[me->ids.warp];
-  const auto who = [&] {
-    return "lane " + std::to_string(me->ids.lane) + " of warp " + std::to_string(me->ids.warp) +
-           " in block " + text(block.index);
-  };
   if ((mask & bit) == 0)
-    fail(who() + " is not in its own mask " + hexadecimal(mask) + " at " + name_of(op), location);
+    fail(location, "lane %u of warp %u in block %s is not in its own mask 0x%08x at %s", me->ids.lane,
+         me->ids.warp, text(block.index).characters, mask, name_of(op));
   WarpGroup* group = nullptr;
   for (WarpGroup& candidate : warp.groups)
     if (candidate.mask == mask && (candidate.arrived & bit) == 0) {
@@ -677,9 +681,10 @@ std::uint64_t warp_exchange(WarpOp op, unsigned mask, std::uint64_t value, int p
     group->op = op;
     group->location = location;
   } else if (group->op != op || group->location.line != location.line) {
-    fail("warp divergence: " + who() + " calls " + name_of(op) + " here while others wait at " +
-             name_of(group->op) + ", " + text(group->location),
-         location);
+    fail(location,
+         "warp divergence: lane %u of warp %u in block %s calls %s here while others wait at %s, %s",
+         me->ids.lane, me->ids.warp, text(block.index).characters, name_of(op), name_of(group->op),
+         text(group->location).characters);
   }
   me->sent = value;
   me->parameter = parameter;
@@ -705,13 +710,11 @@ void* shared_variable(const void* tag, const char* name, std::size_t bytes, std:
   auto& shared = launch->running->block->shared;
   for (const SharedVariable& variable : shared)
     if (variable.tag == tag) return variable.data();
-  const Quiet quiet;
   std::size_t total = bytes;
   for (const SharedVariable& variable : shared) total += variable.bytes;
   if (total > kMaxSharedBytes)
-    fail("shared memory: `" + std::string(name) + "` makes it " + std::to_string(total) +
-             " bytes, the limit is " + std::to_string(kMaxSharedBytes),
-         location);
+    fail(location, "shared memory: `%s` makes it %zu bytes, the limit is %zu", name, total, kMaxSharedBytes);
+  const Quiet quiet;
   return shared.emplace_back(tag, name, bytes, alignment, location).data();
 }
 
@@ -721,28 +724,28 @@ void* map_shared_rank(const void* pointer, unsigned rank, Location location) {
   Block& mine = *launch->running->block;
   const Cluster& cluster = *mine.cluster;
   if (rank >= cluster.blocks.size())
-    fail("map_shared_rank: rank " + std::to_string(rank) + " of a cluster of " +
-             std::to_string(cluster.blocks.size()),
-         location);
+    fail(location, "map_shared_rank: rank %u of a cluster of %zu", rank, cluster.blocks.size());
   Block& peer = *cluster.blocks[rank];
+  const Text peer_index = text(peer.index);
   const auto variable = std::find_if(mine.shared.begin(), mine.shared.end(),
                                      [&](const SharedVariable& v) { return v.contains(pointer); });
   if (variable == mine.shared.end())
-    fail("map_shared_rank: the pointer is no shared memory of this block", location);
+    fail(location, "map_shared_rank: the pointer is no shared memory of this block");
   if (&peer == &mine) return const_cast<void*>(pointer);
   if (cluster.barrier.phase == 0)
-    fail("distributed shared memory: block " + text(peer.index) +
-             " may not have started: a cluster barrier must come before the first access",
-         location);
+    fail(location,
+         "distributed shared memory: block %s may not have started: a cluster barrier must come before the "
+         "first access",
+         peer_index.characters);
   if (peer.exited > 0)
-    fail("distributed shared memory: block " + text(peer.index) +
-             " has left: a cluster barrier must come after the last access",
-         location);
+    fail(location,
+         "distributed shared memory: block %s has left: a cluster barrier must come after the last access",
+         peer_index.characters);
   const auto same = std::find_if(peer.shared.begin(), peer.shared.end(),
                                  [&](const SharedVariable& v) { return v.tag == variable->tag; });
   if (same == peer.shared.end())
-    fail("distributed shared memory: block " + text(peer.index) + " has not come to `" + variable->name + "`",
-         location);
+    fail(location, "distributed shared memory: block %s has not come to `%s`", peer_index.characters,
+         variable->name);
   peer.mapped_in = cluster.barrier.phase + 1;
   return same->data() + (static_cast<const unsigned char*>(pointer) - variable->data());
 }
@@ -753,8 +756,17 @@ void dependency_synchronize(Location location) {
   acquire(&launch->dependency_met);
 }
 
-void fail(const std::string& what, Location location) {
-  violation(what + ", " + text(location));
+void fail(Location location, const char* format, ...) {
+  if (launch == nullptr) std::abort();  // not in a kernel
+  {
+    const Quiet quiet;
+    char what[400];
+    std::va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    violation(std::string(what) + ", " + text(location).characters);
+  }
   run_next();  // to the scheduler, which abandons the launch
   std::abort();
 }

@@ -90,7 +90,8 @@ void* map_shared_rank(const void* pointer, unsigned rank, Location location);
 
 void dependency_synchronize(Location location);  // cudaGridDependencySynchronize
 
-/// Ends the launch with a violation. Does not return.
-[[noreturn]] void fail(const std::string& what, Location location);
+/// Ends the launch with a violation, a text in the manner of printf. Does not return, and the calling
+/// thread's frames are never left: nothing in them may own memory.
+[[noreturn]] [[gnu::format(printf, 2, 3)]] void fail(Location location, const char* format, ...);
 
 }  // namespace emulator

@@ -77,6 +77,9 @@ Fiber::~Fiber() {
 }
 
 void Fiber::restart() {
+  // Fresh pages, so that nothing the last thread did here is remembered.
+  mmap(stack_, stack_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+       -1, 0);
   allow(stack_, stack_bytes_);
   identity_.renew();
 #if defined(__x86_64__)

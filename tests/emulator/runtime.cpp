@@ -73,10 +73,9 @@ State& state() {
   return only;
 }
 
-/// A line for each kernel, appended: a test suite is many processes.
 void write_log() {
   const Lock lock;
-  std::FILE* file = std::fopen(std::getenv("ACTIUM_EMULATOR_LOG"), "a");
+  std::FILE* file = std::fopen(std::getenv("ACTIUM_EMULATOR_LOG"), "w");
   if (file == nullptr) return;
   for (const Function& function : state().functions)
     if (function.launches > 0)
@@ -416,8 +415,7 @@ cudaError_t free_now(void* memory, bool host) {
   if (const cudaError_t error = runtime::unsafe_call(); error != cudaSuccess) return error;
   runtime::wait_for_all();
   const Allocation* allocation = find(memory);
-  if (allocation == nullptr || allocation->address() != memory || allocation->host != host ||
-      allocation->free_queued)
+  if (allocation == nullptr || allocation->address() != memory || allocation->host != host)
     return cudaErrorInvalidValue;
   give_back(remove(memory));
   return cudaSuccess;
@@ -443,6 +441,68 @@ bool can_access(const char* who, const void* memory, std::size_t bytes) {
   break_device(cudaErrorIllegalAddress);
   return false;
 }
+
+namespace {
+struct ErrorText {
+  cudaError_t error;
+  const char *name, *text;
+};
+#define ACTIUM_ERROR(error, text) \
+  { error, #error, text }
+constexpr ErrorText kErrorTexts[] = {
+    ACTIUM_ERROR(cudaSuccess, "no error"),
+    ACTIUM_ERROR(cudaErrorInvalidValue, "invalid argument"),
+    ACTIUM_ERROR(cudaErrorMemoryAllocation, "out of memory"),
+    ACTIUM_ERROR(cudaErrorInitializationError, "initialization error"),
+    ACTIUM_ERROR(cudaErrorInvalidConfiguration, "invalid configuration argument"),
+    ACTIUM_ERROR(cudaErrorInvalidMemcpyDirection, "invalid copy direction for memcpy"),
+    ACTIUM_ERROR(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version"),
+    ACTIUM_ERROR(cudaErrorInvalidDeviceFunction, "invalid device function"),
+    ACTIUM_ERROR(cudaErrorNoDevice, "no CUDA-capable device is detected"),
+    ACTIUM_ERROR(cudaErrorInvalidDevice, "invalid device ordinal"),
+    ACTIUM_ERROR(cudaErrorNoKernelImageForDevice, "no kernel image is available for execution on the device"),
+    ACTIUM_ERROR(cudaErrorECCUncorrectable, "uncorrectable ECC error encountered"),
+    ACTIUM_ERROR(cudaErrorUnsupportedPtxVersion,
+                 "the provided PTX was compiled with an unsupported toolchain."),
+    ACTIUM_ERROR(cudaErrorInvalidResourceHandle, "invalid resource handle"),
+    ACTIUM_ERROR(cudaErrorIllegalState, "the operation cannot be performed in the present state"),
+    ACTIUM_ERROR(cudaErrorNotReady, "device not ready"),
+    ACTIUM_ERROR(cudaErrorIllegalAddress, "an illegal memory access was encountered"),
+    ACTIUM_ERROR(cudaErrorLaunchOutOfResources, "too many resources requested for launch"),
+    ACTIUM_ERROR(cudaErrorLaunchTimeout, "the launch timed out and was terminated"),
+    ACTIUM_ERROR(cudaErrorAssert, "device-side assert triggered"),
+    ACTIUM_ERROR(cudaErrorIllegalInstruction, "an illegal instruction was encountered"),
+    ACTIUM_ERROR(cudaErrorMisalignedAddress, "misaligned address"),
+    ACTIUM_ERROR(cudaErrorLaunchFailure, "unspecified launch failure"),
+    ACTIUM_ERROR(cudaErrorCooperativeLaunchTooLarge, "too many blocks in cooperative launch"),
+    ACTIUM_ERROR(cudaErrorNotPermitted, "operation not permitted"),
+    ACTIUM_ERROR(cudaErrorNotSupported, "operation not supported"),
+    ACTIUM_ERROR(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing"),
+    ACTIUM_ERROR(cudaErrorStreamCaptureInvalidated,
+                 "operation failed due to a previous error during capture"),
+    ACTIUM_ERROR(cudaErrorStreamCaptureMerge,
+                 "operation would result in a merge of separate capture sequences"),
+    ACTIUM_ERROR(cudaErrorStreamCaptureUnmatched, "capture was not ended in the same stream as it began"),
+    ACTIUM_ERROR(cudaErrorStreamCaptureUnjoined, "capturing stream has unjoined work"),
+    ACTIUM_ERROR(cudaErrorStreamCaptureIsolation, "dependency created on uncaptured work in another stream"),
+    ACTIUM_ERROR(cudaErrorStreamCaptureImplicit,
+                 "operation would make the legacy stream depend on a capturing blocking stream"),
+    ACTIUM_ERROR(cudaErrorCapturedEvent,
+                 "operation not permitted on an event last recorded in a capturing stream"),
+    ACTIUM_ERROR(cudaErrorStreamCaptureWrongThread,
+                 "attempt to terminate a thread-local capture sequence from another thread"),
+    ACTIUM_ERROR(cudaErrorInvalidClusterSize,
+                 "a kernel launch error has occurred due to cluster misconfiguration"),
+    ACTIUM_ERROR(cudaErrorUnknown, "unknown error"),
+};
+#undef ACTIUM_ERROR
+const ErrorText& text_of(cudaError_t error) {
+  static constexpr ErrorText kUnknown{cudaErrorUnknown, "unrecognized error code", "unrecognized error code"};
+  for (const ErrorText& candidate : kErrorTexts)
+    if (candidate.error == error) return candidate;
+  return kUnknown;
+}
+}  // namespace
 
 }  // namespace emulator
 
@@ -581,67 +641,6 @@ cudaError_t cudaPeekAtLastError() {
   return runtime::remember(last_error());
 }
 
-namespace {
-struct ErrorText {
-  cudaError_t error;
-  const char *name, *text;
-};
-#define ACTIUM_ERROR(error, text) \
-  { error, #error, text }
-constexpr ErrorText kErrorTexts[] = {
-    ACTIUM_ERROR(cudaSuccess, "no error"),
-    ACTIUM_ERROR(cudaErrorInvalidValue, "invalid argument"),
-    ACTIUM_ERROR(cudaErrorMemoryAllocation, "out of memory"),
-    ACTIUM_ERROR(cudaErrorInitializationError, "initialization error"),
-    ACTIUM_ERROR(cudaErrorInvalidConfiguration, "invalid configuration argument"),
-    ACTIUM_ERROR(cudaErrorInvalidMemcpyDirection, "invalid copy direction for memcpy"),
-    ACTIUM_ERROR(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version"),
-    ACTIUM_ERROR(cudaErrorInvalidDeviceFunction, "invalid device function"),
-    ACTIUM_ERROR(cudaErrorNoDevice, "no CUDA-capable device is detected"),
-    ACTIUM_ERROR(cudaErrorInvalidDevice, "invalid device ordinal"),
-    ACTIUM_ERROR(cudaErrorNoKernelImageForDevice, "no kernel image is available for execution on the device"),
-    ACTIUM_ERROR(cudaErrorECCUncorrectable, "uncorrectable ECC error encountered"),
-    ACTIUM_ERROR(cudaErrorUnsupportedPtxVersion,
-                 "the provided PTX was compiled with an unsupported toolchain."),
-    ACTIUM_ERROR(cudaErrorInvalidResourceHandle, "invalid resource handle"),
-    ACTIUM_ERROR(cudaErrorIllegalState, "the operation cannot be performed in the present state"),
-    ACTIUM_ERROR(cudaErrorNotReady, "device not ready"),
-    ACTIUM_ERROR(cudaErrorIllegalAddress, "an illegal memory access was encountered"),
-    ACTIUM_ERROR(cudaErrorLaunchOutOfResources, "too many resources requested for launch"),
-    ACTIUM_ERROR(cudaErrorLaunchTimeout, "the launch timed out and was terminated"),
-    ACTIUM_ERROR(cudaErrorAssert, "device-side assert triggered"),
-    ACTIUM_ERROR(cudaErrorIllegalInstruction, "an illegal instruction was encountered"),
-    ACTIUM_ERROR(cudaErrorMisalignedAddress, "misaligned address"),
-    ACTIUM_ERROR(cudaErrorLaunchFailure, "unspecified launch failure"),
-    ACTIUM_ERROR(cudaErrorCooperativeLaunchTooLarge, "too many blocks in cooperative launch"),
-    ACTIUM_ERROR(cudaErrorNotPermitted, "operation not permitted"),
-    ACTIUM_ERROR(cudaErrorNotSupported, "operation not supported"),
-    ACTIUM_ERROR(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing"),
-    ACTIUM_ERROR(cudaErrorStreamCaptureInvalidated,
-                 "operation failed due to a previous error during capture"),
-    ACTIUM_ERROR(cudaErrorStreamCaptureMerge,
-                 "operation would result in a merge of separate capture sequences"),
-    ACTIUM_ERROR(cudaErrorStreamCaptureUnmatched, "capture was not ended in the same stream as it began"),
-    ACTIUM_ERROR(cudaErrorStreamCaptureUnjoined, "capturing stream has unjoined work"),
-    ACTIUM_ERROR(cudaErrorStreamCaptureIsolation, "dependency created on uncaptured work in another stream"),
-    ACTIUM_ERROR(cudaErrorStreamCaptureImplicit,
-                 "operation would make the legacy stream depend on a capturing blocking stream"),
-    ACTIUM_ERROR(cudaErrorCapturedEvent,
-                 "operation not permitted on an event last recorded in a capturing stream"),
-    ACTIUM_ERROR(cudaErrorStreamCaptureWrongThread,
-                 "attempt to terminate a thread-local capture sequence from another thread"),
-    ACTIUM_ERROR(cudaErrorInvalidClusterSize,
-                 "a kernel launch error has occurred due to cluster misconfiguration"),
-    ACTIUM_ERROR(cudaErrorUnknown, "unknown error"),
-};
-#undef ACTIUM_ERROR
-const ErrorText& text_of(cudaError_t error) {
-  static constexpr ErrorText kUnknown{cudaErrorUnknown, "unrecognized error code", "unrecognized error code"};
-  for (const ErrorText& candidate : kErrorTexts)
-    if (candidate.error == error) return candidate;
-  return kUnknown;
-}
-}  // namespace
 const char* cudaGetErrorName(cudaError_t error) { return text_of(error).name; }
 const char* cudaGetErrorString(cudaError_t error) { return text_of(error).text; }
 

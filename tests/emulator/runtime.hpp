@@ -14,9 +14,6 @@ namespace emulator {
 cudaError_t enqueue_launch(const cudaLaunchConfig_t& config, const void* kernel,
                            std::function<void()> thread);
 
-/// A launch of a library that has no threads to emulate. `name` is the address of the function to log.
-cudaError_t enqueue_library_launch(cudaStream_t stream, const void* name, std::function<void()> work);
-
 /// Whether the bytes lie in one live device allocation now; else a violation, and the device is broken.
 bool can_access(const char* who, const void* memory, std::size_t bytes);
 

@@ -20,6 +20,7 @@ namespace emulator::runtime {
 namespace {
 
 double now_in_milliseconds() {
+  const Quiet quiet;
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return 1e3 * static_cast<double>(now.tv_sec) + 1e-6 * static_cast<double>(now.tv_nsec);
@@ -175,13 +176,12 @@ std::size_t choose(std::size_t count) {
 void perform(const Item& item) {
   item.end.acquire_here();
   for (const Point& point : item.after) point.acquire_here();
-  if (sticky_error() == cudaSuccess && item.operation.run) {
+  if (item.operation.run) {
     if (item.overtaken != nullptr)
       item.operation.run([&] { perform(*item.overtaken); });
     else
       item.operation.run({});
   }
-  if (item.overtaken != nullptr && !item.overtaken->end.reached()) perform(*item.overtaken);
   item.end.release_here();
   item.end.reach();
 }
@@ -235,7 +235,6 @@ void invalidate(CUstream_st& stream) { stream.capture->invalid = true; }
 cudaError_t capture(CUstream_st& stream, Operation operation) {
   Capture& capture = *stream.capture;
   if (capture.invalid) return cudaErrorStreamCaptureInvalidated;
-  operation.programmatic &= stream.tail.size() == 1 && capture.nodes[stream.tail.front()].operation.kernel;
   capture.nodes.push_back({std::move(operation), std::exchange(stream.tail, {capture.nodes.size()})});
   return cudaSuccess;
 }
@@ -371,8 +370,7 @@ cudaError_t unsafe_call() {
 
 void drop_work() {
   for (std::size_t i = 0; i < streams().size(); ++i) {
-    for (const Item& dropped : streams()[i].queue)
-      for (const Item* item = &dropped; item != nullptr; item = item->overtaken.get()) item->end.reach();
+    for (const Item& dropped : streams()[i].queue) dropped.end.reach();
     streams()[i].queue.clear();
   }
 }
@@ -460,12 +458,6 @@ cudaError_t validate(const cudaLaunchConfig_t& config, Launch& launch) {
   return cudaSuccess;
 }
 
-cudaError_t submit_launch(cudaStream_t stream, const void* kernel, Operation operation) {
-  const cudaError_t error = submit(stream, std::move(operation));
-  if (error == cudaSuccess) count_launch(kernel);
-  return error;
-}
-
 }  // namespace
 }  // namespace emulator::runtime
 
@@ -484,14 +476,9 @@ cudaError_t enqueue_launch(const cudaLaunchConfig_t& config, const void* kernel,
     const auto run = [grid = launch.grid, thread = std::move(thread)](const std::function<void()>& before) {
       if (!run_grid(grid, thread, before)) break_device(cudaErrorLaunchFailure);
     };
-    return submit_launch(config.stream, kernel, {run, true, launch.programmatic});
-  });
-}
-
-cudaError_t enqueue_library_launch(cudaStream_t stream, const void* name, std::function<void()> work) {
-  return api([&] {
-    if (const cudaError_t error = injected_launch_error(); error != cudaSuccess) return error;
-    return submit_launch(stream, name, {.run = [work = std::move(work)](const auto&) { work(); }});
+    const cudaError_t error = submit(config.stream, {run, true, launch.programmatic});
+    if (error == cudaSuccess) count_launch(kernel);
+    return error;
   });
 }
 
@@ -568,7 +555,7 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   return api([&] {
-    if (event == nullptr || (flags & ~(cudaEventBlockingSync | cudaEventDisableTiming)) != 0)
+    if (event == nullptr || flags > (cudaEventBlockingSync | cudaEventDisableTiming))
       return cudaErrorInvalidValue;
     *event = new CUevent_st;
     (*event)->timed = (flags & cudaEventDisableTiming) == 0;
@@ -736,12 +723,15 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t handle) {
     for (std::size_t i = 0; i < order.size(); ++i) {
       Operation operation = nodes[order[i]].operation;
       operation.programmatic =
-          operation.programmatic && i > 0 && nodes[order[i]].after.front() == order[i - 1];
+          operation.programmatic && i > 0 && nodes[order[i]].after == std::vector{order[i - 1]};
       if (const cudaError_t error = submit(handle, std::move(operation), {executable->last});
           error != cudaSuccess)
         return error;
     }
-    if (stream->capture == nullptr) executable->last = stream->last;
+    if (stream->capture == nullptr && !nodes.empty()) {
+      executable->last = stream->last;
+      stream->queue.back().operation.kernel = false;  // a graph is not overtaken
+    }
     return cudaSuccess;
   });
 }

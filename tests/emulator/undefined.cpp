@@ -2,7 +2,6 @@
 // that sanitizer's own runtime: a violation with the place in the source. The layouts are the compilers'
 // interface (g++ and clang++ share it).
 #include <cstdint>
-#include <string>
 
 #include "engine.hpp"
 
@@ -31,16 +30,21 @@ struct OutOfBounds {
 
 extern "C" {
 void __ubsan_handle_type_mismatch_v1(const TypeMismatch* data, const void* pointer) {
-  const std::uintptr_t alignment = std::uintptr_t{1} << data->log_alignment;
-  emulator::fail("misaligned access: " + std::string(data->type.name) +
-                     " wants an address that is a multiple of " + std::to_string(alignment) +
-                     ", and this one is " +
-                     std::to_string(reinterpret_cast<std::uintptr_t>(pointer) % alignment) + " past one",
-                 data->location.where());
+  const unsigned long alignment = 1ul << data->log_alignment;
+  emulator::fail(
+      data->location.where(),
+      "misaligned access: %s wants an address that is a multiple of %lu, and this one is %lu past one",
+      data->type.name, alignment, reinterpret_cast<std::uintptr_t>(pointer) % alignment);
 }
 void __ubsan_handle_out_of_bounds(const OutOfBounds* data, std::uintptr_t index) {
-  emulator::fail("index " + std::to_string(static_cast<std::intptr_t>(index)) + " out of bounds of " +
-                     std::string(data->array.name),
-                 data->location.where());
+  emulator::fail(data->location.where(), "index %ld out of bounds of %s", static_cast<long>(index),
+                 data->array.name);
+}
+// The same where -fno-sanitize-recover is given too.
+void __ubsan_handle_type_mismatch_v1_abort(const TypeMismatch* data, const void* pointer) {
+  __ubsan_handle_type_mismatch_v1(data, pointer);
+}
+void __ubsan_handle_out_of_bounds_abort(const OutOfBounds* data, std::uintptr_t index) {
+  __ubsan_handle_out_of_bounds(data, index);
 }
 }
