@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "emulator/emulator.hpp"
+#include "emulator/sanitizers.hpp"
 #include "support/every_operation.hpp"
 #include "support/samples.hpp"
 
@@ -10,7 +11,9 @@ namespace {
 
 using namespace actium;
 using namespace actium_test;
+using emulator::is_initialised;
 using emulator::Schedule;
+using emulator::under_valgrind;
 
 std::vector<std::vector<std::byte>> results_under(Schedule schedule, std::uint64_t seed,
                                                   unsigned char poison) {
@@ -43,6 +46,18 @@ TEST(Schedules, EveryOrderAndEveryPoisonGivesTheSameBits) {
         EXPECT_EQ(got[i] == want[i], true) << names[i] << " with " << emulator::replay();
     }
   emulator::options() = before;
+}
+
+// Under valgrind: it reports every branch and address that depends on uninitialised memory; here, every
+// result.
+TEST(Initialisation, NoResultDependsOnFreshMemory) {
+  if (!under_valgrind()) GTEST_SKIP() << "only valgrind can tell";
+  const Context ctx = Context::cuda();
+  for (const Operation& operation : every_operation(ctx, kSeed)) {
+    operation.run(ctx);
+    const std::vector<std::byte> wrote = operation.read(ctx);
+    EXPECT_TRUE(is_initialised(wrote.data(), wrote.size())) << operation.name;
+  }
 }
 
 }  // namespace
