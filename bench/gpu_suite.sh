@@ -156,6 +156,8 @@ else
 fi
 
 # ---------------------------------------------------------------- tests
+# What the emulated kernels gave, for the agreement test: its log says how far the GPU's are from them, in ULP.
+export ACTIUM_AGREEMENT_FILE=$tree/tests/emulated.results
 tests=() cuda_tests=()
 for program in "$tree"/tests/*_test; do
   [ -x "$program" ] || continue

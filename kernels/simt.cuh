@@ -3,8 +3,9 @@
 // with <actium/device/intrinsics.cuh> (approximations that users' kernels need too) the one place for
 // intrinsics and PTX.
 //
-// Rules that let the same sources run by emulation: kernels are launched through launch(), shared memory is
-// declared through ACTIUM_SHARED, threads leave a kernel only after its last block barrier.
+// Rules that let the same sources run by emulation (tests/emulator): kernels are launched through launch(),
+// shared memory is declared through ACTIUM_SHARED and ACTIUM_DYNAMIC_SHARED, threads leave a kernel only after
+// its last block barrier, and no block waits for another unless the launch is cooperative.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -40,6 +41,10 @@ struct SharedType {
 };
 /// Static shared memory: ACTIUM_SHARED(name, float[33]);
 #define ACTIUM_SHARED(name, ...) __shared__ typename ::actium::kernels::SharedType<__VA_ARGS__>::type name
+/// The launch's dynamic shared memory as an array: ACTIUM_DYNAMIC_SHARED(row, float);
+#define ACTIUM_DYNAMIC_SHARED(name, ...)                         \
+  extern __shared__ __align__(16) unsigned char actium_shared[]; \
+  auto* const name = reinterpret_cast<__VA_ARGS__*>(actium_shared)
 #endif
 
 // ---------------------------------------------------------------- element types

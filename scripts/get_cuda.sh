@@ -24,7 +24,7 @@ if [ ! -e "$dir/complete" ]; then
   "$dir/bin/python" -m pip install --quiet --disable-pip-version-check "cuda-toolkit[$parts]==13.0.*" >&2
   root=$(toolkit)
   if [ "$headers" = 1 ]; then
-    rm -rf "$root/lib"
+    rm -rf "${root:?}/lib"
   else
     # The wheels lack what linkers and CMake look for: lib64, and libX.so beside libX.so.N.
     ln -sfn lib "$root/lib64"

@@ -14,7 +14,7 @@ system='^(fcntl|spawn|unistd|sys/[a-z]+)\.h$'                        # POSIX, fo
 host_libraries='^(omp|cuda_runtime_api|cublas_v2|cublasLt|cblas|lapacke)\.h$|^Random123/|^boost/math/'
 program_libraries='^(CLI|fmt|nlohmann)/'
 cuda='^(cuda|cublas|curand|cudnn|cub|thrust|nv|cooperative_groups|device_launch|vector_types|driver_types)'
-kernel_libraries='^(cuda_runtime|cuda_fp16|cuda_bf16|cuda_fp8|curand_[a-z0-9_]+)\.h$|^cuda/(std/)?[a-z_]+$'
+kernel_libraries='^(cuda_runtime|cuda_fp16|cuda_bf16|cuda_fp8|cooperative_groups|curand_[a-z0-9_]+)\.h$|^cuda/(std/)?[a-z_]+$'
 bridge='^kernels/([a-z_]+/)*(launch|plan)(_[a-z_]+)?\.hpp$'          # what host/ may see of kernels/
 
 violations=0
@@ -110,6 +110,24 @@ words "PTX stands in device/intrinsics.cuh and simt.cuh only" '\b(asm|__asm__)\b
 words "__CUDA_ARCH__ stands in device/intrinsics.cuh and simt.cuh only" '__CUDA_ARCH__' "$instructions" include host kernels
 words "__shared__ stands in simt.cuh only: use ACTIUM_SHARED" '__shared__' '^kernels/simt\.cuh$' include host kernels
 words "kernels are launched by launch(), never by <<<>>>" '<<<' "$nowhere" include host kernels tests bench
+words "kernels are launched by launch() in simt.cuh" 'cudaLaunch(Kernel|Cooperative|Device)|cuLaunch' '^kernels/simt\.cuh$' include host kernels
+# The barriers of a block, a cluster and a grid may stand in kernels; everything else that a host compiler lacks has a name
+# of ours and a twin.
+words "intrinsics stand in device/intrinsics.cuh and simt.cuh only" \
+  '\b(__(shfl|ballot|any|all|match|reduce|activemask|syncwarp|ld[a-z]{2}|st[a-z]{2}|[a-z]+_r[nzud]|expf|logf|exp10f|sinf|cosf|powf|fdividef|tanhf|saturatef|(u?mul|u?mul64)hi|h[a-z0-9_]+|float2[a-z0-9_]+|bfloat16[a-z0-9_]*|[a-z]+_as_[a-z0-9]+|nanosleep|cvta[a-z_]*)\w*|h(add|sub|mul|div|fma)2?)\(' \
+  "$instructions" include/actium/device kernels
+words "blocks hand over by cuda::atomic_ref, and never spin: no fences, no volatile" \
+  '\b(__threadfence\w*|volatile)\b' "$instructions" include/actium/device kernels
+words "reductions have a fixed order: no atomic arithmetic" '\batomic(Add|Sub|Inc|Dec)\w*\(' "$nowhere" include/actium/device kernels
+
+# Each stretch for the device alone has a twin: its #else.
+while read -r at; do
+  violation "$at" "__CUDA_ARCH__ without an #else: a host compiler needs the twin"
+done < <(awk '
+  /^[[:space:]]*#[[:space:]]*if/ { ++depth; line[depth] = FNR; device[depth] = /__CUDA_ARCH__/; twin[depth] = 0 }
+  /^[[:space:]]*#[[:space:]]*(else|elif)/ { twin[depth] = 1 }
+  /^[[:space:]]*#[[:space:]]*endif/ { if (device[depth] && !twin[depth]) print FILENAME ":" line[depth]; --depth }
+' include/actium/device/intrinsics.cuh kernels/simt.cuh)
 
 while IFS=: read -r file line text; do
   violation "$file:$line" "arithmetic that is not exact:$text"

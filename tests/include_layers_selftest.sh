@@ -76,17 +76,38 @@ plant host/reference/softmax.cpp '#include <actium/device/math.cuh>' 'arithmetic
 plant kernels/softmax/softmax.cuh '#include "host/validate.hpp"' 'never sees host/'
 plant kernels/softmax/softmax.cuh '#include "../../host/dispatch.hpp"' 'never sees host/'
 plant kernels/softmax/softmax_f32.cu '#include <cub/cub.cuh>' 'not a library'
-plant kernels/simt.cuh '#include <cooperative_groups.h>' 'not a library'
+plant kernels/simt.cuh '#include <cooperative_groups/reduce.h>' 'not a library'
+allowed kernels/softmax/softmax.cuh '#include <cooperative_groups.h>'
 allowed kernels/softmax/softmax.cuh '#include <cuda/atomic>'
 # words
-plant kernels/softmax/softmax.cuh 'asm volatile("trap;");' 'PTX'
+plant kernels/softmax/softmax.cuh 'asm("trap;");' 'PTX'
 plant host/tensor.cpp '__asm__("nop");' 'PTX'
 plant include/actium/device/math.cuh '#ifdef __CUDA_ARCH__' '__CUDA_ARCH__'
 plant kernels/elementwise/elementwise.cuh 'kernel<<<1, 32>>>(x);' 'launch()'
 plant tests/some_test.cpp 'kernel<<<1, 32>>>(x);' 'launch()'
 plant kernels/softmax/softmax.cuh 'extern __shared__ float row[];' 'ACTIUM_SHARED'
+plant kernels/softmax/softmax.cuh 'cudaLaunchKernelEx(&config, kernel);' 'launch() in simt.cuh'
+plant kernels/softmax/softmax.cuh 'v = __shfl_xor_sync(0xffffffffu, v, 1);' 'intrinsics stand in'
+plant kernels/softmax/softmax.cuh 'e = __expf(x);' 'intrinsics stand in'
+plant include/actium/device/math.cuh 'y = __fmaf_rn(a, b, c);' 'intrinsics stand in'
+plant kernels/gated/gated.cuh 'y = __hmul(a, b);' 'intrinsics stand in'
+plant kernels/softmax/softmax.cuh 'y = hadd(__float2half(a), b);' 'intrinsics stand in'
+plant kernels/softmax/softmax.cuh '__threadfence();' 'never spin'
+plant kernels/softmax/softmax.cuh 'while (*(volatile int*)flag == 0);' 'never spin'
+plant kernels/softmax/softmax.cuh 'atomicAdd(total, x);' 'fixed order'
+plant kernels/softmax/softmax.cuh '__launch_bounds__(128) __shared__ float x;' 'ACTIUM_SHARED'
+allowed kernels/softmax/softmax.cuh '__syncthreads();'
 allowed kernels/softmax/softmax.cuh '// neither asm nor __shared__ nor <<<'
 allowed kernels/simt.cuh 'asm("" ::: "memory");'
+# twins
+planted=$((planted + 1))
+cp kernels/simt.cuh .saved
+printf '#ifdef __CUDA_ARCH__\n#endif\n' >>kernels/simt.cuh
+if output=$("$check" "$tree" 2>/dev/null) || [[ $output != "kernels/simt.cuh:"*"without an #else"* ]]; then
+  echo "not found: an instruction without a twin: $output" >&2
+  failures=$((failures + 1))
+fi
+mv .saved kernels/simt.cuh
 # build files
 plant CMakeLists.txt 'add_compile_options(-ffast-math)' 'not exact'
 plant cmake/actium_cuda.cmake 'set(CMAKE_CUDA_FLAGS "--use_fast_math")' 'not exact'

@@ -62,7 +62,8 @@ ACTIUM_INSTANTIATE_DEVICES(NotebookOn);
 
 TEST_P(NotebookOn, AllSectionsPass) {
   const Json document = on_cuda() ? run_for_json({"notebook", "--device", "cuda"}) : notebook();
-  EXPECT_TRUE(document["device"].get<std::string>().starts_with(GetParam()));
+  // "cpu", "cuda:0 (its name)" or "cuda:0 (emulated)"
+  EXPECT_NE(document["device"].get<std::string>().find(GetParam()), std::string::npos);
   expect_complete(document);
 }
 

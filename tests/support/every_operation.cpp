@@ -52,8 +52,8 @@ class Maker {
         });
       return bytes;
     };
-    return {what + " " + std::string(to_string(dtype_)) + " offset " + std::to_string(offset_), capturable,
-            [memory = memory_, run = std::move(run)](const Context& ctx) { run(ctx); }, read};
+    return {what + " " + std::string(to_string(dtype_)) + " offset " + std::to_string(offset_), dtype_,
+            capturable, [memory = memory_, run = std::move(run)](const Context& ctx) { run(ctx); }, read};
   }
 
  private:
@@ -149,6 +149,7 @@ void propagation(std::vector<Operation>& list, const Maker& maker, std::uint64_t
           *found = s.active_fraction;
           found->insert(found->end(), {s.mean, s.variance, s.second_moment, s.zero_fraction});
         });
+    statistics.dtype = DType::kF64;
     statistics.read = [found](const Context&) {
       const auto* begin = reinterpret_cast<const std::byte*>(found->data());
       return std::vector<std::byte>(begin, begin + found->size() * sizeof(double));

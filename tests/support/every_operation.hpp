@@ -12,6 +12,7 @@ namespace actium_test {
 
 struct Operation {
   std::string name;
+  actium::DType dtype;                              // of what it wrote
   bool capturable;                                  // asynchronous: neither allocates nor waits
   std::function<void(const actium::Context&)> run;  // may be run any number of times, with the same result
   std::function<std::vector<std::byte>(const actium::Context&)> read;  // what it wrote
