@@ -30,13 +30,17 @@ const char* hint_for(cublasStatus_t status) {
   }
 }
 
-void check(cublasStatus_t status, const char* call) {
+template <class Call>
+void try_blas(const char* what, const Call& call) {
+  const LastErrorGuard last_error;
+  const cublasStatus_t status = call();
   if (status == CUBLAS_STATUS_SUCCESS) return;
+  last_error.take_back();
   throw Error(ErrorKind::kBlas,
-              std::string(call) + ": " + cublasGetStatusName(status) + ": " + cublasGetStatusString(status),
+              std::string(what) + ": " + cublasGetStatusName(status) + ": " + cublasGetStatusString(status),
               hint_for(status));
 }
-#define ACTIUM_BLAS_TRY(call) check(call, #call)
+#define ACTIUM_BLAS_TRY(call) try_blas(#call, [&] { return call; })
 
 /// A context's cuBLAS: bound to its device and stream, with a workspace of its own, so that a product
 /// allocates nothing and can be captured.

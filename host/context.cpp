@@ -21,7 +21,7 @@ std::shared_ptr<void> allocate(std::size_t bytes, [[maybe_unused]] int device) {
   if (device >= 0) {
     const DeviceGuard guard(device);
     void* memory = nullptr;
-    ACTIUM_CUDA_TRY(cudaMalloc(&memory, bytes));
+    try_cuda("cudaMalloc of " + std::to_string(bytes) + " bytes", [&] { return cudaMalloc(&memory, bytes); });
     return {memory, [](void* p) { cudaFree(p); }};
   }
 #endif

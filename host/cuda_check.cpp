@@ -24,14 +24,31 @@ std::string hint_for(cudaError_t status) {
     }
     case cudaErrorNoDevice:
       return "no NVIDIA GPU is visible; check CUDA_VISIBLE_DEVICES";
+    case cudaErrorMemoryAllocation:
+      return "free some of the device's memory";
+    case cudaErrorStreamCaptureUnsupported:
+      return "this call allocates memory or waits for the stream: make it before the capture";
     case cudaErrorIllegalAddress:
     case cudaErrorLaunchFailure:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorECCUncorrectable:
       return "an earlier kernel on this device failed; the process must restart";
     default:
       return {};
   }
 }
 }  // namespace
+
+LastErrorGuard::LastErrorGuard() : pending_(cudaPeekAtLastError() != cudaSuccess) {}
+void LastErrorGuard::take_back() const {
+  if (!pending_) cudaGetLastError();
+}
 
 void throw_if_cuda_failed(int status, std::string_view call) {
   const auto code = static_cast<cudaError_t>(status);
@@ -43,6 +60,7 @@ void throw_if_cuda_failed(int status, std::string_view call) {
 
 const std::string& cuda_unavailable_reason() {
   static const std::string reason = [] {
+    const LastErrorGuard last_error;
     int driver = 0, devices = 0;
     if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
       return std::string("no NVIDIA driver on this machine");
@@ -50,8 +68,7 @@ const std::string& cuda_unavailable_reason() {
     int current = 0;
     if (status == cudaSuccess && devices > 0 && cudaGetDevice(&current) == cudaSuccess)
       return kernels_missing_reason(current);
-    cudaGetLastError();  // ours: the failed count of devices, asked for before any work of the user could
-                         // fail
+    last_error.take_back();
     if (status == cudaSuccess || status == cudaErrorNoDevice) return std::string("no NVIDIA GPU is visible");
     return std::string(cudaGetErrorString(status));
   }();
@@ -60,9 +77,10 @@ const std::string& cuda_unavailable_reason() {
 
 std::string kernels_missing_reason(int device) {
   const DeviceGuard guard(device);
+  const LastErrorGuard last_error;
   const auto status = static_cast<cudaError_t>(kernels::kernel_image_status());
   if (status == cudaSuccess) return {};
-  cudaGetLastError();  // ours, as above
+  last_error.take_back();
   int major = 0, minor = 0;
   cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
   cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
@@ -82,6 +100,9 @@ DeviceGuard::~DeviceGuard() {
   if (previous_ >= 0) cudaSetDevice(previous_);
 }
 #else
+LastErrorGuard::LastErrorGuard() = default;
+void LastErrorGuard::take_back() const {}
+
 void throw_if_cuda_failed(int, std::string_view) {}
 
 const std::string& cuda_unavailable_reason() {

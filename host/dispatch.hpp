@@ -36,7 +36,7 @@ bool run_on_cuda([[maybe_unused]] std::string_view function, [[maybe_unused]] co
 #if ACTIUM_CUDA
   if (ctx.is_cuda()) {
     const DeviceGuard guard(ctx.device());
-    throw_if_cuda_failed(visit_dtype(dtype, launch), function);
+    try_cuda(function, [&] { return visit_dtype(dtype, launch); });
     return true;
   }
 #endif

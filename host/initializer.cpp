@@ -82,9 +82,9 @@ void initialize(const Context& ctx, const Initializer& initializer, RandomKey ke
   check.positive("initializer.gain", initializer.gain);
   check.rank("w", w, 2);
   check.tensor("w", w);
-  if (w.count() == 0) return;
-  const Shape& shape = w.shape();
-  const double deviation = initializer.deviation(shape[shape.rank() - 2], shape[shape.rank() - 1]);
+  const std::int64_t fan_in = w.shape().without_last().back(), fan_out = w.shape().back();
+  if (fan_in == 0 || fan_out == 0) return;
+  const double deviation = initializer.deviation(fan_in, fan_out);
   if (initializer.distribution == Distribution::kNormal) return fill_normal(ctx, w, key, 0, deviation);
   const double bound = std::numbers::sqrt3 * deviation;  // a uniform number on +-b has deviation b / sqrt(3)
   fill_uniform(ctx, w, key, -bound, bound);

@@ -131,6 +131,10 @@ LayerResult propagate_layer(const Context& ctx, const Layer& layer, ConstTensorV
   check.tensor("x", x, layer.dtype, rows.with(layer.fan_in));
   check.tensor("y", y, layer.dtype, rows.with(layer.fan_out));
   check.same_or_disjoint("y", y, "x", x);
+  // What else the parts below refuse, they refuse of nothing too: before anything is allocated.
+  const TensorView no_matrices(nullptr, layer.dtype, {0, layer.fan_in, layer.fan_out});
+  initialize(ctx, layer.initializer, layer.key, no_matrices);
+  forward(ctx, layer.activation, no_matrices, no_matrices);
 
   const std::int64_t count = rows.count();
   Tensor w(ctx, layer.dtype, {layer.fan_in, layer.fan_out}), z(ctx, layer.dtype, y.shape());

@@ -96,7 +96,8 @@ Tensor::Tensor(const Context& ctx, DType dtype, const Shape& shape)
       view_(memory_.get(), dtype, shape) {}
 
 Tensor::Tensor(const Context& ctx, ConstTensorView host_values)
-    : Tensor(ctx, host_values.dtype(), host_values.shape()) {
+    : Tensor((Validator("copy", ctx).memory("from", host_values), ctx), host_values.dtype(),
+             host_values.shape()) {
   copy(ctx, host_values, view_);
 }
 

@@ -24,6 +24,7 @@ std::string file_name() {
 class Agreement : public DeviceTest {};
 ACTIUM_INSTANTIATE_DEVICES(Agreement);
 
+#ifndef ACTIUM_EMULATED
 /// The numbers that an operation wrote.
 std::vector<double> numbers(const Operation& operation, const std::vector<std::byte>& bytes) {
   const auto read = [&]<class T>(std::type_identity<T>) {
@@ -37,6 +38,7 @@ std::vector<double> numbers(const Operation& operation, const std::vector<std::b
   };
   return visit_dtype(operation.dtype, read);
 }
+#endif
 
 TEST_P(Agreement, OfEveryOperation) {
   if (!on_cuda()) GTEST_SKIP() << "the CPU path has bounds of its own";

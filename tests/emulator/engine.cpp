@@ -519,8 +519,7 @@ void run_gang(const std::vector<uint3>& cluster_origins, const std::function<voi
   launch->gang = gang.get();
   blockDim = launch->grid.threads;
   gridDim = launch->grid.blocks;
-  for (std::size_t i = 0; i < gang->threads.size(); ++i)
-    make_ready(&gang->threads[options().schedule == Schedule::kReverse ? gang->threads.size() - 1 - i : i]);
+  for (Thread& thread : gang->threads) make_ready(&thread);
   for (;;) {
     run_next();
     if (launch->failed) break;
