@@ -1,11 +1,13 @@
 // Bad input: every public function, argument and dtype against every kind of mistake. Each case must throw
 // actium::Error of the right kind with exactly the expected message, write nothing, and leave the context
-// usable. Sizes of zero and touching memory are no mistakes.
+// usable; over the emulator it is seen to launch, copy, allocate and wait for nothing either. Sizes of zero
+// and touching memory are no mistakes.
 #include <actium/actium.hpp>
 #include <cmath>
 #include <functional>
 #include <iostream>
 #include <map>
+#include <set>
 
 #include "dispatch.hpp"
 #include "support/devices.hpp"
@@ -13,6 +15,13 @@
 
 #if ACTIUM_CUDA
 #include <cuda_runtime_api.h>
+#endif
+#ifdef ACTIUM_EMULATED  // which has both libraries
+#define ACTIUM_HAVE_PROPAGATION 1
+#include "emulator/emulator.hpp"
+#endif
+#ifdef ACTIUM_HAVE_PROPAGATION
+#include <actium/propagation.hpp>
 #endif
 
 namespace {
@@ -26,12 +35,23 @@ constexpr double kInf = std::numeric_limits<double>::infinity(),
                  kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// An argument's shape, from the shape of the first one.
-enum class Extents { kSame, kWithoutLast, kWithLastTwice };
+enum class Extents { kSame, kWithoutLast, kWithLastTwice, kMatrix, kProduct };
 
 Shape shape_of(Extents extents, const Shape& first) {
-  return extents == Extents::kSame          ? first
-         : extents == Extents::kWithoutLast ? first.without_last()
-                                            : first.with(first.back());
+  constexpr std::int64_t kColumns = 5;
+  switch (extents) {
+    case Extents::kSame:
+      break;
+    case Extents::kWithoutLast:
+      return first.without_last();
+    case Extents::kWithLastTwice:
+      return first.with(first.back());
+    case Extents::kMatrix:  // what `first` may be multiplied by, and the product
+      return {first.back(), kColumns};
+    case Extents::kProduct:
+      return first.without_last().with(kColumns);
+  }
+  return first;
 }
 
 struct Argument {
@@ -141,6 +161,55 @@ const Function kFunctions[] = {
        copy(ctx, v[0], v[1]);
      }}};
 
+#ifdef ACTIUM_HAVE_PROPAGATION
+Layer layer_of(const Views& v) {
+  const std::int64_t units = 6;  // kFirst's
+  return {.activation = silu(), .fan_in = units, .fan_out = units, .dtype = v[0].dtype(), .key = {kSeed, 0}};
+}
+const Function kPropagation[] = {
+    {"fill_uniform",
+     {},
+     {{"x"}},
+     true,
+     false,
+     [](const Context& ctx, const Views& v, double) {
+       fill_uniform(ctx, v[0], {kSeed, 1});
+     }},
+    {"fill_normal",
+     {},
+     {{"x"}},
+     true,
+     false,
+     [](const Context& ctx, const Views& v, double) {
+       fill_normal(ctx, v[0], {kSeed, 2});
+     }},
+    {"initialize",
+     {},
+     {{"w"}},
+     true,
+     false,
+     [](const Context& ctx, const Views& v, double) {
+       initialize(ctx, he_normal(), {kSeed, 3}, v[0]);
+     }},
+    {"matmul",
+     {{"a"}, {"b", Extents::kMatrix}},
+     {{"c", Extents::kProduct}},
+     false,
+     false,
+     [](const Context& ctx, const Views& v, double) { matmul(ctx, v[0], v[1], v[2]); }},
+    {"signal_statistics",
+     {{"x"}},
+     {},
+     false,
+     false,
+     [](const Context& ctx, const Views& v, double) { signal_statistics(ctx, v[0]); }},
+    {"propagate_layer", {{"x"}}, {{"y"}}, true, false, [](const Context& ctx, const Views& v, double) {
+       propagate_layer(ctx, layer_of(v), v[0], v[1]);
+     }}};
+#else
+const std::span<const Function> kPropagation;
+#endif
+
 const Shape kFirst{4, 6};
 const std::string kOverflow = "Shape: want fewer than 2^60 elements, got more";
 
@@ -176,13 +245,40 @@ class Arena {
 
 // ---------------------------------------------------------------- running cases
 
+/// In its scope CUDA is given no work and no memory, as far as that can be seen.
+class AskedOfCuda {
+ public:
+#ifdef ACTIUM_EMULATED
+  explicit AskedOfCuda(std::string what) : what_(std::move(what)) {}
+  ~AskedOfCuda() {
+    const emulator::Counters after = emulator::counters();
+    EXPECT_EQ(after.launches, before_.launches) << what_ << ": launched";
+    EXPECT_EQ(after.copies, before_.copies) << what_ << ": copied";
+    EXPECT_EQ(after.allocation_calls, before_.allocation_calls) << what_ << ": allocated";
+    EXPECT_EQ(after.synchronisations, before_.synchronisations) << what_ << ": waited";
+    EXPECT_EQ(cudaGetLastError(), cudaSuccess) << what_;
+  }
+  AskedOfCuda(const AskedOfCuda&) = delete;
+  AskedOfCuda& operator=(const AskedOfCuda&) = delete;
+
+ private:
+  std::string what_;
+  emulator::Counters before_ = emulator::counters();
+#else
+  explicit AskedOfCuda(const std::string&) {}
+  ~AskedOfCuda() {}
+#endif
+};
+
 class ValidateTest : public DeviceTest {
  protected:
   /// Every case ends here. `call` is what must throw; `message` is all of what().
   template <class Call>
-  void expect_error(const std::string& kind_of_case, ErrorKind kind, const std::string& message,
-                    const Call& call) {
+  void expect_error(const std::string& function, const std::string& kind_of_case, ErrorKind kind,
+                    const std::string& message, const Call& call) {
     ++cases_[kind_of_case];
+    kinds_[GetParam()][function].insert(kind_of_case);
+    const AskedOfCuda nothing(kind_of_case + ": " + message);
     try {
       call();
       ADD_FAILURE() << kind_of_case << ": no error, want: " << message;
@@ -198,7 +294,7 @@ class ValidateTest : public DeviceTest {
                   const std::string& message, Arena<T>& arena,
                   const std::function<void(Views&, double& temperature)>& mistake) {
     SCOPED_TRACE(f.name + (" " + std::string(to_string(dtype_of<T>::value))));
-    expect_error(kind_of_case, ErrorKind::kInvalidArgument, message, [&] {
+    expect_error(f.name, kind_of_case, ErrorKind::kInvalidArgument, message, [&] {
       Views views = arena.views();
       double temperature = 0.7;
       mistake(views, temperature);
@@ -214,7 +310,7 @@ class ValidateTest : public DeviceTest {
     static std::map<std::string, std::vector<T>> first_answers;
     Arena<T> arena(ctx, f);
     EXPECT_NO_THROW(f.call(ctx, arena.views(), 0.7));
-    EXPECT_FALSE(arena.untouched()) << "nothing written";
+    EXPECT_EQ(arena.untouched(), f.outputs.empty());
     EXPECT_TRUE(arena.guards_intact());
     const std::vector<T> answer = arena.read();
     EXPECT_TRUE(same_bits(first_answers.try_emplace(f.name + ctx.name(), answer).first->second, answer));
@@ -236,13 +332,23 @@ class ValidateTest : public DeviceTest {
       for (const Function& f : kFunctions)
         visit_dtype(dtype, [&]<class T>(std::type_identity<T>) { body.template operator()<T>(ctx, f); });
   }
+  /// And for those of the propagation library.
+  template <class Body>
+  void for_each_function_of_both(const Body& body) {
+    for_each_function(body);
+    const Context ctx = context();
+    for (const DType dtype : kDTypes)
+      for (const Function& f : kPropagation)
+        visit_dtype(dtype, [&]<class T>(std::type_identity<T>) { body.template operator()<T>(ctx, f); });
+  }
 
   inline static std::map<std::string, int> cases_;
+  inline static std::map<std::string, std::map<std::string, std::set<std::string>>> kinds_;
 };
 ACTIUM_INSTANTIATE_DEVICES(ValidateTest);
 
 std::string what(const Function& f, const std::string& rest) { return std::string(f.name) + ": " + rest; }
-[[maybe_unused]] bool is_copy(const Function& f) { return std::string_view(f.name) == "copy"; }
+bool is_copy(const Function& f) { return std::string_view(f.name) == "copy"; }
 std::string text(std::span<const std::int64_t> numbers) {
   std::string s;
   for (const std::int64_t n : numbers) s += (s.empty() ? "" : ", ") + std::to_string(n);
@@ -252,7 +358,7 @@ std::string text(std::span<const std::int64_t> numbers) {
 // ---------------------------------------------------------------- pointers
 
 TEST_P(ValidateTest, NullPointersWithElements) {
-  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+  for_each_function_of_both([&]<class T>(const Context& ctx, const Function& f) {
     Arena<T> arena(ctx, f);
     for (std::size_t i = 0; i < f.size(); ++i) {
       const std::string message =
@@ -265,7 +371,7 @@ TEST_P(ValidateTest, NullPointersWithElements) {
 }
 
 TEST_P(ValidateTest, MisalignedPointers) {
-  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+  for_each_function_of_both([&]<class T>(const Context& ctx, const Function& f) {
     Arena<T> arena(ctx, f);
     for (std::size_t i = 0; i < f.size(); ++i)
       for (const int bytes : {1, static_cast<int>(sizeof(T)) - 1})
@@ -284,7 +390,7 @@ TEST_P(ValidateTest, PointersOfTheOtherDevice) {
   const Context cpu = Context::cpu(), cuda = context();
   int pageable = 0;
   ASSERT_EQ(cudaDeviceGetAttribute(&pageable, cudaDevAttrPageableMemoryAccess, cuda.device()), cudaSuccess);
-  for_each_function([&]<class T>(const Context&, const Function& f) {
+  for_each_function_of_both([&]<class T>(const Context&, const Function& f) {
     Arena<T> host(cpu, f), device(cuda, f);
     for (std::size_t i = 0; i < f.size(); ++i) {
       const std::string name = f.argument(i).name;
@@ -324,6 +430,18 @@ TEST_P(ValidateTest, MismatchedDTypes) {
             arena, [&](Views& v, double&) { v[i] = TensorView(v[i].data(), wrong, v[i].shape()); });
       }
     }
+  });
+}
+
+TEST_P(ValidateTest, DTypesThatAreNone) {
+  for_each_function_of_both([&]<class T>(const Context& ctx, const Function& f) {
+    if (is_copy(f)) return;  // it compares them first
+    Arena<T> arena(ctx, f);
+    expect_bad(
+        ctx, f, "dtype that is none",
+        what(f, f.argument(0).name + std::string(".dtype: want f64, f32, f16 or bf16, got another value")),
+        arena,
+        [](Views& v, double&) { v[0] = TensorView(v[0].data(), static_cast<DType>(9), v[0].shape()); });
   });
 }
 
@@ -376,7 +494,7 @@ TEST_P(ValidateTest, AStatisticOfOneRowIsOneNumber) {
 }
 
 TEST_P(ValidateTest, StridesOtherThanContiguous) {
-  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+  for_each_function_of_both([&]<class T>(const Context& ctx, const Function& f) {
     Arena<T> arena(ctx, f);
     for (std::size_t i = 0; i < f.size(); ++i) {
       const Shape shape = arena.shape(i);
@@ -425,7 +543,7 @@ TEST_P(ValidateTest, NegativeAndOverflowingExtents) {
       {"overflowing extents", {std::numeric_limits<std::int64_t>::max(), 2}, kOverflow},
       {"rank above 8", std::vector<std::int64_t>(9, 1), "Shape: rank: want at most 8, got 9"},
   };
-  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+  for_each_function_of_both([&]<class T>(const Context& ctx, const Function& f) {
     Arena<T> arena(ctx, f);
     for (const auto& wrong : wrongs)
       for (std::size_t i = 0; i < f.size(); ++i)
@@ -451,7 +569,7 @@ TEST_P(ValidateTest, AJacobianThatIsTooLarge) {
 // ---------------------------------------------------------------- overlap
 
 TEST_P(ValidateTest, Overlap) {
-  for_each_function([&]<class T>(const Context& ctx, const Function& f) {
+  for_each_function_of_both([&]<class T>(const Context& ctx, const Function& f) {
     Arena<T> arena(ctx, f);
     for (std::size_t out = f.inputs.size(); out < f.size(); ++out)
       for (std::size_t other = 0; other < out; ++other) {
@@ -518,11 +636,11 @@ TEST_P(ValidateTest, ParametersOfAnActivation) {
                                                               : "-inf");
     Guarded<float> x(ctx, 8), dy(ctx, 8), dx(ctx, 8), ty(ctx, 8);
     const Activation f = leaky_relu(wrong);
-    expect_error("activation parameter", ErrorKind::kInvalidArgument, message,
+    expect_error("forward", "activation parameter", ErrorKind::kInvalidArgument, message,
                  [&] { forward(ctx, f, x.view(), dx.view()); });
-    expect_error("activation parameter", ErrorKind::kInvalidArgument, message,
+    expect_error("backward", "activation parameter", ErrorKind::kInvalidArgument, message,
                  [&] { backward(ctx, f, x.view(), dy.view(), dx.view()); });
-    expect_error("activation parameter", ErrorKind::kInvalidArgument, message,
+    expect_error("jvp", "activation parameter", ErrorKind::kInvalidArgument, message,
                  [&] { jvp(ctx, f, x.view(), dy.view(), dx.view(), ty.view()); });
     EXPECT_TRUE(x.untouched() && dy.untouched() && dx.untouched() && ty.untouched());
   }
@@ -557,21 +675,177 @@ TEST_P(ValidateTest, UnknownNames) {
       {parse_type, "int8", "no dtype 'int8';" + dtypes_are},
   };
   for (const auto& wrong : wrongs)
-    expect_error("unknown name", ErrorKind::kUnknownName, wrong.message, [&] { wrong.parse(wrong.given); });
+    expect_error("names", "unknown name", ErrorKind::kUnknownName, wrong.message,
+                 [&] { wrong.parse(wrong.given); });
 }
 
 TEST_P(ValidateTest, ATensorOfOtherStrides) {
   const Context ctx = context();
   std::vector<float> host(24);
   const std::int64_t strides[] = {1, 4};
-  expect_error("strides of a tensor's values", ErrorKind::kInvalidArgument,
+  expect_error("Tensor", "strides of a tensor's values", ErrorKind::kInvalidArgument,
                "copy: from.strides: want those of contiguous " + kFirst.to_string() + ", got [1, 4]",
                [&] { Tensor(ctx, ConstTensorView(host.data(), DType::kF32, kFirst, strides)); });
   expect_error(
-      "null values of a tensor", ErrorKind::kInvalidArgument,
+      "Tensor", "null values of a tensor", ErrorKind::kInvalidArgument,
       "copy: from: want memory for " + std::to_string(kFirst.count()) + " elements, got a null pointer",
       [&] { Tensor(ctx, ConstTensorView(nullptr, DType::kF32, kFirst)); });
 }
+
+TEST_P(ValidateTest, UnknownKinds) {
+  const Context ctx = context();
+  Guarded<float> x(ctx, 8), dy(ctx, 8), dx(ctx, 8), ty(ctx, 8);
+  const Activation f(static_cast<ActivationKind>(200), {0, 0});
+  const GatedUnit unit(static_cast<GatedKind>(77));
+  const std::string no_activation = "no activation of kind 200", no_unit = "no gated unit of kind 77";
+  const GatedInput in{x.view(), dy.view()};
+  const auto unknown = [&](const char* function, const std::string& message, auto call) {
+    expect_error(function, "unknown kind", ErrorKind::kUnknownName, message, call);
+  };
+  unknown("forward", no_activation, [&] { forward(ctx, f, x.view(), dx.view()); });
+  unknown("backward", no_activation, [&] { backward(ctx, f, x.view(), dy.view(), dx.view()); });
+  unknown("jvp", no_activation, [&] { jvp(ctx, f, x.view(), dy.view(), dx.view(), ty.view()); });
+  unknown("gated_forward", no_unit, [&] { gated_forward(ctx, unit, in, dx.view()); });
+  unknown("gated_backward", no_unit, [&] {
+    gated_backward(ctx, unit, in, x.view(), {dx.view(), ty.view()});
+  });
+  EXPECT_TRUE(x.untouched() && dy.untouched() && dx.untouched() && ty.untouched());
+}
+
+// ---------------------------------------------------------------- the propagation library's own
+
+#ifdef ACTIUM_HAVE_PROPAGATION
+TEST_P(ValidateTest, RangesOfRandomNumbers) {
+  const Context ctx = context();
+  Guarded<float> x(ctx, 24);
+  Guarded<f16> half(ctx, 24);
+  const auto bad = [&](const char* function, const char* kind, const std::string& rest, auto call) {
+    expect_error(function, kind, ErrorKind::kInvalidArgument, function + (": " + rest), call);
+    EXPECT_TRUE(x.untouched() && half.untouched());
+  };
+  const std::string in_f32 = " (f32 random numbers are computed in f32)",
+                    in_f16 = " (f16 random numbers are computed in f32)";
+  for (const auto& [wrong, printed] :
+       {std::pair{kNan, std::string("nan")}, {kInf, std::string("inf")}, {-kInf, std::string("-inf")}}) {
+    const double v = wrong;
+    const std::string want = ": want a finite number, got " + printed;
+    bad("fill_uniform", "low", "low" + want, [&] { fill_uniform(ctx, x.view(), {}, v, 1); });
+    bad("fill_uniform", "high", "high" + want, [&] { fill_uniform(ctx, x.view(), {}, 0, v); });
+    bad("fill_normal", "mean", "mean" + want, [&] { fill_normal(ctx, x.view(), {}, v, 1); });
+    bad("fill_normal", "deviation", "deviation" + want, [&] { fill_normal(ctx, x.view(), {}, 0, v); });
+  }
+  const std::string big = ": want a finite f32 number, got 1e+300";
+  bad("fill_uniform", "beyond f32", "high" + big + in_f32,
+      [&] { fill_uniform(ctx, x.view(), {}, 0, 1e300); });
+  bad("fill_uniform", "beyond f32", "high" + big + in_f16,
+      [&] { fill_uniform(ctx, half.view(), {}, 0, 1e300); });
+  bad("fill_uniform", "range beyond f32", "high - low: want a finite f32 number, got 6e+38" + in_f32,
+      [&] { fill_uniform(ctx, x.view(), {}, -3e38, 3e38); });
+  bad("fill_uniform", "low above high", "low: want at most high = 1, got 2",
+      [&] { fill_uniform(ctx, x.view(), {}, 2, 1); });
+  bad("fill_normal", "beyond f32", "mean" + big + in_f32, [&] { fill_normal(ctx, x.view(), {}, 1e300, 1); });
+  bad("fill_normal", "beyond f32", "deviation" + big + in_f16,
+      [&] { fill_normal(ctx, half.view(), {}, 0, 1e300); });
+  bad("fill_normal", "negative deviation", "deviation: want at least 0, got -1",
+      [&] { fill_normal(ctx, x.view(), {}, 0, -1); });
+  for (const auto& [gain, printed] : {std::pair{0.0, std::string("0")},
+                                      {-1.0, std::string("-1")},
+                                      {kNan, std::string("nan")},
+                                      {kInf, std::string("inf")}})
+    bad("initialize", "gain", "initializer.gain: want finite and > 0, got " + printed,
+        [&, g = gain] { initialize(ctx, he_normal(g), {}, x.view(kFirst)); });
+  expect_error("initialize", "gain beyond f32", ErrorKind::kInvalidArgument,
+               "fill_normal: deviation: want a finite f32 number, got 1e+300" + in_f32, [&] {
+                 initialize(ctx, he_normal(1e300), {}, x.view({2, 12}));
+               });
+  for (const Shape& shape : {Shape{}, Shape{24}})
+    bad("initialize", "rank", "w.rank: want at least 2, got " + std::to_string(shape.rank()),
+        [&] { initialize(ctx, he_normal(), {}, TensorView(x.view().data(), DType::kF32, shape)); });
+  EXPECT_TRUE(x.untouched());
+}
+
+TEST_P(ValidateTest, ShapesAndDTypesOfProducts) {
+  const Context ctx = context();
+  Guarded<float> memory(ctx, 400);
+  const auto at = [&](std::int64_t offset, const Shape& shape, DType dtype = DType::kF32) {
+    return TensorView(memory.view().data_as<float>() + offset, dtype, shape);
+  };
+  const auto bad = [&](const char* kind, const std::string& rest, ConstTensorView a, ConstTensorView b,
+                       TensorView c) {
+    expect_error("matmul", kind, ErrorKind::kInvalidArgument, "matmul: " + rest,
+                 [&] { matmul(ctx, a, b, c); });
+    EXPECT_TRUE(memory.untouched());
+  };
+  const TensorView a = at(0, {2, 3}), b = at(100, {3, 4}), c = at(200, {2, 4});
+  bad("rank of a", "a.rank: want at least 2, got 1", at(0, {6}), b, c);
+  bad("rank of a", "a.rank: want at least 2, got 0", at(0, {}), b, c);
+  bad("rank of b", "b.rank: want at least 2, got 1", a, at(100, {12}), c);
+  bad("inner extent", "b.shape: want [3, 4], got [4, 4]", a, at(100, {4, 4}), c);
+  bad("shape of c", "c.shape: want [2, 4], got [4, 2]", a, b, at(200, {4, 2}));
+  bad("rank of c", "c.shape: want [2, 4], got [1, 2, 4]", a, b, at(200, {1, 2, 4}));
+  bad("rank of c", "c.shape: want [2, 4], got [8]", a, b, at(200, {8}));
+  bad("batches that differ", "b.shape: want [2, 3, 4], got [3, 3, 4]", at(0, {2, 2, 3}), at(100, {3, 3, 4}),
+      at(200, {2, 2, 4}));
+  bad("batch of c", "c.shape: want [2, 2, 4], got [1, 2, 4]", at(0, {2, 2, 3}), b, at(200, {1, 2, 4}));
+  bad("batch axes", "b.shape: want [2, 2, 3, 4], got [2, 3, 4]", at(0, {2, 2, 1, 3}), at(100, {2, 3, 4}),
+      at(200, {2, 2, 1, 4}));
+  for (const DType wrong : {DType::kF64, DType::kF16, DType::kBF16}) {
+    const std::string got = "want f32, got " + std::string(to_string(wrong));
+    bad("dtype of b", "b.dtype: " + got, a, at(100, {3, 4}, wrong), c);
+    bad("dtype of c", "c.dtype: " + got, a, b, at(200, {2, 4}, wrong));
+  }
+}
+
+TEST_P(ValidateTest, SignalsWithoutAxes) {
+  for (const DType dtype : kDTypes) {
+    const Context ctx = context();
+    Guarded<double> memory(ctx, 4);
+    expect_error("signal_statistics", "rank", ErrorKind::kInvalidArgument,
+                 "signal_statistics: x.rank: want at least 1, got 0",
+                 [&] { signal_statistics(ctx, ConstTensorView(memory.view().data(), dtype, Shape{})); });
+  }
+}
+
+TEST_P(ValidateTest, LayersThatCannotBe) {
+  const Context ctx = context();
+  Guarded<float> x(ctx, 12), y(ctx, 12);
+  const Layer good{.activation = tanh(), .fan_in = 3, .fan_out = 2};
+  const auto bad = [&](const char* kind, ErrorKind error, const std::string& message, const Layer& layer,
+                       const Shape& from = {4, 3}, const Shape& to = {4, 2}) {
+    const TensorView in(x.view().data(), DType::kF32, from), out(y.view().data(), DType::kF32, to);
+    expect_error("propagate_layer", kind, error, message, [&] { propagate_layer(ctx, layer, in, out); });
+    EXPECT_TRUE(x.untouched() && y.untouched()) << message;
+  };
+  const auto with = [&](auto change) {
+    Layer layer = good;
+    change(layer);
+    return layer;
+  };
+  constexpr ErrorKind kBad = ErrorKind::kInvalidArgument;
+  const std::string p = "propagate_layer: ";
+  bad("fan_in", kBad, p + "layer.fan_in: want at least 0, got -1", with([](Layer& l) { l.fan_in = -1; }));
+  bad("fan_out", kBad, p + "layer.fan_out: want at least 0, got -2", with([](Layer& l) { l.fan_out = -2; }));
+  for (const auto& [gain, printed] : {std::pair{0.0, "0"}, {-2.0, "-2"}, {kNan, "nan"}, {kInf, "inf"}})
+    bad("gain", kBad, p + "layer.initializer.gain: want finite and > 0, got " + printed,
+        with([g = gain](Layer& l) { l.initializer.gain = g; }));
+  bad("gain beyond f32", kBad,
+      "fill_normal: deviation: want a finite f32 number, got 6.32456e+299 (f32 random numbers are computed "
+      "in "
+      "f32)",
+      with([](Layer& l) { l.initializer.gain = 1e300; }));
+  bad("layer's dtype", kBad, p + "x.dtype: want f16, got f32", with([](Layer& l) { l.dtype = DType::kF16; }));
+  bad("activation parameter", kBad, "activation 'leaky_relu': parameters: want finite numbers, got nan",
+      with([](Layer& l) { l.activation = leaky_relu(kNan); }));
+  bad("unknown kind", ErrorKind::kUnknownName, "no activation of kind 99", with([](Layer& l) {
+        l.activation = Activation(static_cast<ActivationKind>(99), {0, 0});
+      }));
+  bad("rank", kBad, p + "x.rank: want at least 1, got 0", good, {});
+  bad("units of x", kBad, p + "x.shape: want [6, 3], got [6, 2]", good, {6, 2});
+  bad("units of y", kBad, p + "y.shape: want [4, 2], got [4, 3]", good, {4, 3}, {4, 3});
+  bad("rows of y", kBad, p + "y.shape: want [4, 2], got [2, 2]", good, {4, 3}, {2, 2});
+  bad("rank of y", kBad, p + "y.shape: want [4, 2], got [8]", good, {4, 3}, {8});
+}
+#endif
 
 // ---------------------------------------------------------------- what is no mistake
 
@@ -613,6 +887,24 @@ TEST_P(ValidateTest, StridesOfExtentsThatAreOneDoNotMatter) {
     EXPECT_NO_THROW(f.call(ctx, views, 1)) << f.name;
     EXPECT_FALSE(arena.untouched()) << f.name;
   });
+}
+
+// Runs after all others: how many kinds of mistakes each function was seen to refuse.
+TEST_P(ValidateTest, TwelveKindsForEveryFunction) {
+  const testing::TestSuite& suite = *testing::UnitTest::GetInstance()->current_test_suite();
+  for (int i = 0; i < suite.total_test_count(); ++i)
+    if (std::string(suite.GetTestInfo(i)->name()).ends_with(GetParam()) &&
+        !suite.GetTestInfo(i)->should_run())
+      GTEST_SKIP() << "not all tests were run";
+  const auto& kinds = kinds_[GetParam()];
+  const auto check = [&](const Function& f) {
+    const auto found = kinds.find(f.name);
+    const std::size_t count = found == kinds.end() ? 0 : found->second.size();
+    EXPECT_GE(count, 12u) << f.name;
+    std::cout << f.name << " refuses " << count << " kinds of input on " << GetParam() << "\n";
+  };
+  for (const Function& f : kFunctions) check(f);
+  for (const Function& f : kPropagation) check(f);
 }
 
 }  // namespace
