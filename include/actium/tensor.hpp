@@ -172,7 +172,7 @@ using ConstTensorView = BasicTensorView<const void>;
 
 /// Owns contiguous, uninitialised memory on the device of the context that made it, and frees it. Move-only.
 /// Allocating blocks the host (cudaMalloc); freeing on CUDA waits for the device, so nothing in flight is
-/// lost.
+/// lost. Neither is allowed while a stream is captured: CUDA then ends the capture, and does not free.
 class Tensor {
  public:
   Tensor() = default;
