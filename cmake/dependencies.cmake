@@ -163,12 +163,25 @@ function(actium_find_mpfr)
 endfunction()
 
 function(actium_find_cuda_headers)
+  # Builds without CUDA find a toolkit by its compiler.
+  find_program(ACTIUM_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin)
+  mark_as_advanced(ACTIUM_NVCC)
+  set(nvcc /nonexistent)
+  foreach(compiler ${ACTIUM_NVCC} $ENV{CUDACXX})
+    if(EXISTS ${compiler})
+      get_filename_component(compiler ${compiler} REALPATH)
+      get_filename_component(nvcc ${compiler} DIRECTORY)
+    endif()
+  endforeach()
   find_path(ACTIUM_CUDA_HEADERS cuda_runtime.h
-    HINTS ${CUDAToolkit_INCLUDE_DIRS} $ENV{CUDA_PATH}/include $ENV{CUDA_HOME}/include /usr/local/cuda/include
+    HINTS ${CUDAToolkit_INCLUDE_DIRS} ${nvcc}/../include $ENV{CUDA_PATH}/include $ENV{CUDA_HOME}/include /usr/local/cuda/include
       ${ACTIUM_DEPS}/include)
   mark_as_advanced(ACTIUM_CUDA_HEADERS)
   foreach(header crt/host_defines.h curand_philox4x32_x.h)
-    if(NOT EXISTS ${ACTIUM_CUDA_HEADERS}/${header})
+    if(NOT EXISTS ${ACTIUM_CUDA_HEADERS}/${header} AND ACTIUM_REQUIRE_EMULATOR)
+      message(FATAL_ERROR "the emulated tests, which this preset is for, need CUDA's headers: scripts/get_cuda.sh --headers DIR "
+        "fetches them, then -DACTIUM_CUDA_HEADERS=...")
+    elseif(NOT EXISTS ${ACTIUM_CUDA_HEADERS}/${header})
       message(STATUS "emulated tests: off: no CUDA headers with ${header} found (scripts/get_cuda.sh --headers DIR fetches "
         "them; then -DACTIUM_CUDA_HEADERS=...)")
       return()

@@ -248,6 +248,53 @@ TEST_P(Emulator, TheOrderIsTheSchedules) {
   EXPECT_EQ(cudaFree(turns), cudaSuccess);
 }
 
+__global__ void too_much_shared_kernel(int* out) {
+  ACTIUM_SHARED(row, char[40 << 10]);
+  row[threadIdx.x] = 1;
+  out[threadIdx.x] = row[threadIdx.x];
+}
+TEST_P(Emulator, StaticAndDynamicSharedMemoryShareOneLimit) {
+  results_of(too_much_shared_kernel, 1, 32, 1, false, 8 << 10);
+  EXPECT_TRUE(emulator::take_violations().empty());
+  int* out = nullptr;
+  ASSERT_EQ(cudaMalloc(reinterpret_cast<void**>(&out), 32 * sizeof(int)), cudaSuccess);
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(1);
+  config.blockDim = dim3(32);
+  config.dynamicSmemBytes = (8 << 10) + 1;
+  EXPECT_EQ(cudaLaunchKernelEx(&config, too_much_shared_kernel, out), cudaSuccess);
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorLaunchFailure);
+  const std::vector<std::string> violations = emulator::take_violations();
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_NE(violations[0].find("`row` makes it 40960 bytes and 8193 dynamic ones"), std::string::npos)
+      << violations[0];
+  emulator::reset_device();
+  cudaFree(out);
+}
+
+__global__ void block_order_kernel(int* out, int* turns) {
+  if (threadIdx.x == 0) out[atomicAdd(turns, 1)] = static_cast<int>(blockIdx.x);
+}
+TEST(EmulatorSchedules, RandomOrdersOfBlocksAreAllSorts) {
+  const emulator::Options before = emulator::options();
+  emulator::options().schedule = Schedule::kRandom;
+  int* turns = nullptr;
+  ASSERT_EQ(cudaMalloc(reinterpret_cast<void**>(&turns), sizeof *turns), cudaSuccess);
+  std::set<std::vector<int>> orders;
+  std::set<int> firsts;
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    emulator::options().seed = seed;
+    ASSERT_EQ(cudaMemset(turns, 0, sizeof *turns), cudaSuccess);
+    const std::vector<int> order = results_of(block_order_kernel, 6, 1, 1, false, 0, turns);
+    orders.insert(order);
+    firsts.insert(order[0]);
+  }
+  EXPECT_GE(orders.size(), 7u);
+  EXPECT_GE(firsts.size(), 3u);
+  emulator::options() = before;
+  cudaFree(turns);
+}
+
 // ---------------------------------------------------------------- clusters and grids
 
 __global__ void cluster_kernel(int* out) {

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include <Random123/philox.h>
 #include <cuda_runtime_api.h>
 
 #include "dispatch.hpp"
@@ -19,6 +20,14 @@ namespace {
 
 using namespace actium;
 using namespace actium_test;
+
+/// Word i % 4 of block i / 4 of Philox 4x32-10, by Random123.
+std::uint32_t philox_word(std::uint32_t seed, std::int64_t i) {
+  const auto block = static_cast<std::uint64_t>(i) / 4;
+  const r123::Philox4x32::ctr_type counter = {
+      {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), 0, 0}};
+  return r123::Philox4x32()(counter, {{seed, 0}})[static_cast<std::size_t>(i % 4)];
+}
 
 constexpr std::int64_t kPast32 = (std::int64_t{1} << 32) + 12345;
 
@@ -98,10 +107,11 @@ TEST_F(LargeTest, Activations) {
         expect(ty, two_packets / 2, gradient);
         gated_forward(ctx, bilinear(), {.gate = x, .content = dy}, y);
         ctx.synchronize();
-        if constexpr (sizeof(T) == 4) expect(y, two_packets / 2, [](double a, double b) { return a * b; });
+        expect(y, two_packets / 2, [](double a, double b) { return a * b; });
         gated_backward(ctx, bilinear(), {.gate = x, .content = x}, dy, {.gate = y, .content = ty});
         ctx.synchronize();
-        if constexpr (sizeof(T) == 4) expect(y, two_packets / 2, [](double a, double b) { return a * b; });
+        for (const Tensor* output : {&y, &ty})
+          expect(*output, two_packets / 2, [](double a, double b) { return a * b; });
       }
     });
 }
@@ -174,12 +184,24 @@ TEST_F(LargeTest, RandomFills) {
           ctx.synchronize();
         }
         const auto got = get<T>(x, kPast32 - shown, shown);
-        // Independent of the emulator: the counters of these elements differ from those 2^32 before.
-        const std::int64_t wrapped = (kPast32 - shown) % (std::int64_t{1} << 32);
-        Tensor low(ctx, dtype, {wrapped + shown});
-        normal ? fill_normal(ctx, low, {.seed = 5}) : fill_uniform(ctx, low, {.seed = 5});
-        EXPECT_NE(got, get<T>(low, wrapped, shown));
-        for (const double v : got) EXPECT_TRUE(std::isfinite(v) && v != 0);
+        for (std::int64_t i = 0; i < shown; ++i) {
+          const auto word = [&](std::int64_t element) { return philox_word(5, kPast32 - shown + element); };
+          const double got_i = got[static_cast<std::size_t>(i)];
+          if (!normal) {
+            using C = std::conditional_t<sizeof(T) == 8, double, float>;
+            const C uniform = std::fma(static_cast<C>(word(i)), C(0x1p-32), C(0x1p-33));
+            ASSERT_EQ(got_i, static_cast<double>(static_cast<T>(uniform))) << i;
+            continue;
+          }
+          // Box and Muller, on the pair of words that the element belongs to (the first of all is a multiple
+          // of 4).
+          const auto unit = [](std::uint32_t w) { return (w + 0.5) * 0x1p-32; };
+          const std::int64_t first = i - (kPast32 - shown + i) % 2;
+          const double radius = std::sqrt(-2 * std::log(unit(word(first)))),
+                       angle = 2 * std::acos(-1.0) * unit(word(first + 1));
+          const double want = radius * (first == i ? std::sin(angle) : std::cos(angle));
+          ASSERT_NEAR(got_i, want, 1e-5 + 0.01 * std::fabs(want) * (sizeof(T) == 2)) << i;
+        }
       }
     });
 }

@@ -188,7 +188,8 @@ enum class HostBug {
   kTooManyThreads,
   kTooMuchShared,
   kClusterTooLarge,
-  kGridBarrierInOrdinaryLaunch
+  kGridBarrierInOrdinaryLaunch,
+  kOneThreadTooMany
 };
 
 /// A producer and a consumer in two streams.
@@ -250,6 +251,23 @@ Result pool_memory() {
   return z.read();
 }
 
+/// Memory of exactly the size of the grid, or one element less.
+template <HostBug B>
+Result exact_size() {
+  float *x = nullptr, *y = nullptr;
+  EXPECT_CUDA(cudaMalloc(reinterpret_cast<void**>(&x), 64 * sizeof(float)));
+  EXPECT_CUDA(
+      cudaMalloc(reinterpret_cast<void**>(&y), (B == HostBug::kOneThreadTooMany ? 63 : 64) * sizeof(float)));
+  EXPECT_CUDA(cudaMemset(x, 0, 64 * sizeof(float)));
+  run(planted::dependent_kernel<Bug::kNone>, 1, 64, {}, x, y);
+  cudaDeviceSynchronize();
+  Result result{std::vector<float>(8)};
+  cudaMemcpy(result.values.data(), y, 8 * sizeof(float), cudaMemcpyDeviceToHost);
+  cudaFree(x);
+  cudaFree(y);
+  return result;
+}
+
 /// A launch within the limits, or beyond one.
 template <HostBug B>
 Result limits() {
@@ -291,7 +309,7 @@ const Expectation kTable[] = {
      {{"plain", "guard", ""}, {"asan", "guard", ""}, {"tsan", "guard", ""}}},
     {ACTIUM_KERNEL_BUG(warp, kLaneOutsideItsMask),
      {{"plain", "violation",
-       "lane 16 of warp 0 .*is not in its own mask 0x0000ffff at __shfl_xor_sync, "
+       "lane [0-9]+ of warp [01] .*is not in its own mask 0x0000ffff at __shfl_xor_sync, "
        "planted_bugs\\.cuh:[0-9]+"}}},
     {ACTIUM_KERNEL_BUG(warp, kAbsentLane),
      {{"plain", "violation",
@@ -301,6 +319,9 @@ const Expectation kTable[] = {
      {{"plain", "violation",
        "warp divergence: lane .* calls __shfl_sync here while others wait at __shfl_sync, planted_bugs"}}},
     {ACTIUM_KERNEL_BUG(warp, kShuffleAsFence), {{"tsan", "tsan", kRace}}},
+    {ACTIUM_KERNEL_BUG(warp, kShuffleWithExitedLane),
+     {{"plain", "violation",
+       "takes a value of lane 31, which has exited; the mask is 0xffffffff, by __shfl_xor_sync"}}},
     {ACTIUM_KERNEL_BUG(block, kMissingBarrier), {{"plain", "value", ""}, {"tsan", "tsan", kRace}}},
     {ACTIUM_KERNEL_BUG(block, kMissingSecondBarrier),
      {{"plain", "differential", ""}, {"tsan", "tsan", kRace}}},
@@ -344,6 +365,7 @@ const Expectation kTable[] = {
     {ACTIUM_HOST_BUG(late_copy, kReadBeforeSynchronise), {{"plain", "value", ""}, {"tsan", "tsan", kRace}}},
     {ACTIUM_HOST_BUG(pool_memory, kFreedTooEarly),
      {{"plain", "value", ""}, {"asan", "asan", "AddressSanitizer: "}}},
+    {ACTIUM_HOST_BUG(exact_size, kOneThreadTooMany), {{"asan", "asan", "heap-buffer-overflow"}}},
     {ACTIUM_HOST_BUG(limits, kTooManyThreads),
      {{"plain", "violation", "warp_kernel.*launched with blocks of 1056 x 1 x 1 threads.* 1024 x"}}},
     {ACTIUM_HOST_BUG(limits, kTooMuchShared), {{"plain", "violation", "block_kernel.*49153"}}},

@@ -319,6 +319,9 @@ class ValidateTest : public DeviceTest {
   static void TearDownTestSuite() {
     int total = 0;
     for (const auto& [kind_of_case, count] : cases_) total += count;
+    if (testing::UnitTest::GetInstance()->test_to_run_count() > 10) {  // not one test by itself
+      EXPECT_GE(total, 1000);
+    }
     std::cout << "bad input: " << total << " cases of " << cases_.size() << " kinds:";
     for (const auto& [kind_of_case, count] : cases_) std::cout << "\n  " << kind_of_case << ": " << count;
     std::cout << std::endl;

@@ -12,8 +12,8 @@ namespace actium {
 /// 2, one matrix for the whole batch. One dtype (f64, f32, f16, bf16), contiguous, on the context's device; c
 /// may not overlap a or b. f32 accumulates in f32 (no TF32), f16 and bf16 in f32 with one rounding, f64 in
 /// f64. cuBLAS on CUDA (its handle and workspace are made on the context's first product: not capturable
-/// before that, and a captured product uses the context's workspace: keep a copy of the context as long as the
-/// graph), OpenBLAS on the CPU.
+/// before that, and a captured product uses the context's workspace: keep a copy of the context as long as
+/// the graph), OpenBLAS on the CPU.
 void matmul(const Context& ctx, ConstTensorView a, ConstTensorView b, TensorView c);
 
 /// The CPU's BLAS and its version, "OpenBLAS 0.3.21".

@@ -24,7 +24,7 @@
 #undef __launch_bounds__
 #define __launch_bounds__(...)
 #undef __cluster_dims__
-#define __cluster_dims__(...)
+#define __cluster_dims__(...) static_assert(false, "clusters are asked for at the launch");
 
 // One instance a block, made when the first thread comes to it.
 #define ACTIUM_SHARED(name, ...)                                                             \

@@ -62,6 +62,7 @@ struct Thread {
   const char* primitive = "";
   unsigned mask = 0;
   Location location;
+  bool in_cluster_barrier = false;       // has arrived and not yet waited
   std::uint64_t cluster_phase = 0;       // in which it arrived
   std::uint64_t sent = 0, received = 0;  // of a warp exchange
   int parameter = 0, width = 0;
@@ -111,9 +112,11 @@ class SharedVariable {
   bool contains(const void* p) const { return p >= data() && p < data() + bytes; }
   bool guards_intact() const {
     allow(memory_, guard_ + bytes + kGuard);
-    const auto is_guard = [](unsigned char c) { return c == kGuardByte; };
-    return std::all_of(data() - kGuard, data(), is_guard) &&
-           std::all_of(data() + bytes, data() + bytes + kGuard, is_guard);
+    const auto is_guard = [](const unsigned char* p) {
+      static const std::vector<unsigned char> guard(kGuard, kGuardByte);
+      return std::memcmp(p, guard.data(), kGuard) == 0;
+    };
+    return is_guard(data() - kGuard) && is_guard(data() + bytes);
   }
   /// Its block has left.
   void retire() {
@@ -127,7 +130,7 @@ class SharedVariable {
   const Location location;
 
  private:
-  static constexpr std::size_t kGuard = 64;
+  static constexpr std::size_t kGuard = 4096;
   static constexpr unsigned char kGuardByte = 0xa5;
   std::size_t guard_;
   unsigned char* memory_;
@@ -609,12 +612,24 @@ bool run_grid(const Grid& grid, const std::function<void()>& thread, const std::
     for (const std::uint64_t cluster : options().only)
       if (cluster < clusters && !launch->failed) run_gang({origin(cluster)}, before);
   } else {
-    std::uint64_t step = 1;  // random: cluster i * step modulo their number, which visits each once
-    if (options().schedule == Schedule::kRandom)
+    const bool random = options().schedule == Schedule::kRandom;
+    // Random: a permutation; of very many clusters cluster (offset + i * step) modulo their number, which
+    // visits each once.
+    std::vector<std::uint64_t> order;
+    std::uint64_t step = 1, offset = 0;
+    if (random && clusters <= 1 << 16) {
+      order.resize(clusters);
+      std::iota(order.begin(), order.end(), 0);
+      std::shuffle(order.begin(), order.end(), launch->random);
+    } else if (random) {
+      offset = launch->random() % clusters;
       for (step = 1 + launch->random() % clusters; std::gcd(step, clusters) != 1; ++step) {
       }
+    }
     for (std::uint64_t i = 0; i < clusters && !launch->failed; ++i)
-      run_gang({origin(options().schedule == Schedule::kReverse ? clusters - 1 - i : i * step % clusters)},
+      run_gang({origin(!order.empty()                             ? order[i]
+                       : options().schedule == Schedule::kReverse ? clusters - 1 - i
+                                                                  : (offset + i * step) % clusters)},
                before);
   }
   acquire(&launch->ended);
@@ -647,8 +662,18 @@ int block_barrier(BlockOp op, int predicate, Location location) {
 void cluster_barrier(bool arrives, bool waits, Location location) {
   Thread* const me = launch->running;
   Barrier& barrier = me->block->cluster->barrier;
-  if (arrives) me->cluster_phase = arrive(barrier, BlockOp::kSync, 0, location);
-  if (waits) wait(barrier, me->cluster_phase, location);
+  if (arrives) {
+    if (me->in_cluster_barrier)
+      fail(location, "cluster barrier: thread %s arrives twice", text(me->index).characters);
+    me->in_cluster_barrier = true;
+    me->cluster_phase = arrive(barrier, BlockOp::kSync, 0, location);
+  }
+  if (waits) {
+    if (!me->in_cluster_barrier)
+      fail(location, "cluster barrier: thread %s waits and has not arrived", text(me->index).characters);
+    wait(barrier, me->cluster_phase, location);
+    me->in_cluster_barrier = false;
+  }
 }
 
 void grid_barrier(Location location) {
@@ -679,7 +704,8 @@ std::uint64_t warp_exchange(WarpOp op, unsigned mask, std::uint64_t value, int p
     group->mask = mask;
     group->op = op;
     group->location = location;
-  } else if (group->op != op || group->location.line != location.line) {
+  } else if (group->op != op || group->location.line != location.line ||
+             std::strcmp(group->location.file, location.file) != 0) {
     fail(location,
          "warp divergence: lane %u of warp %u in block %s calls %s here while others wait at %s, %s",
          me->ids.lane, me->ids.warp, text(block.index).characters, name_of(op), name_of(group->op),
@@ -709,10 +735,15 @@ void* shared_variable(const void* tag, const char* name, std::size_t bytes, std:
   auto& shared = launch->running->block->shared;
   for (const SharedVariable& variable : shared)
     if (variable.tag == tag) return variable.data();
-  std::size_t total = bytes;
-  for (const SharedVariable& variable : shared) total += variable.bytes;
-  if (total > kMaxSharedBytes)
-    fail(location, "shared memory: `%s` makes it %zu bytes, the limit is %zu", name, total, kMaxSharedBytes);
+  std::size_t fixed = bytes;
+  for (const SharedVariable& variable : shared)
+    if (variable.tag != nullptr) fixed += variable.bytes;
+  const std::size_t dynamic = launch->grid.dynamic_shared_bytes,
+                    limit = dynamic > kDefaultSharedBytes ? kMaxSharedBytes : launch->grid.shared_limit;
+  if (fixed > kDefaultSharedBytes || fixed + dynamic > limit)
+    fail(location,
+         "shared memory: `%s` makes it %zu bytes and %zu dynamic ones, the limits are %zu and %zu together",
+         name, fixed, dynamic, kDefaultSharedBytes, limit);
   const Quiet quiet;
   return shared.emplace_back(tag, name, bytes, alignment, location).data();
 }

@@ -27,8 +27,8 @@ struct Location {
 struct Grid {
   const void* kernel = nullptr;  // its address: for its name
   dim3 blocks, threads;
-  dim3 cluster{1, 1, 1};  // divides `blocks`
-  std::size_t dynamic_shared_bytes = 0;
+  dim3 cluster{1, 1, 1};                                   // divides `blocks`
+  std::size_t dynamic_shared_bytes = 0, shared_limit = 0;  // the limit: of static and dynamic memory together
   bool cooperative = false;  // all blocks are resident at once: grid barriers work
 };
 

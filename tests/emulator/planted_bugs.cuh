@@ -22,6 +22,7 @@ enum class Bug {
   kMissingButterflyStep,
   kDivergentShuffle,
   kShuffleAsFence,
+  kShuffleWithExitedLane,
   // block_kernel
   kMissingBarrier,
   kMissingSecondBarrier,
@@ -80,6 +81,7 @@ __global__ void warp_kernel(const float* x /* [warps, 32] */, float* y /* [warps
   const unsigned mask = B == Bug::kLaneOutsideItsMask ? 0x0000ffffu
                         : B == Bug::kAbsentLane       ? (lane < 16 ? 0x0000ffffu : 0xffff0000u)
                                                       : 0xffffffffu;
+  if (B == Bug::kShuffleWithExitedLane && lane == 31) return;
   for (int offset = 16; offset > 0; offset /= B == Bug::kMissingButterflyStep ? 4 : 2)
     sum += __shfl_xor_sync(mask, sum, offset);
   ACTIUM_SHARED(right, float[1024]);

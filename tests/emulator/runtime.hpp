@@ -57,7 +57,8 @@ std::size_t dynamic_shared_limit(const void* kernel);
 unsigned occupancy(std::size_t threads, std::size_t dynamic_shared_bytes);
 /// Whether fail_launch() wants this one to fail.
 cudaError_t injected_launch_error();
-void count_launch(const void* kernel);
+void count_launch();
+void count_execution(const void* kernel);  // for the log
 void count_synchronisation();
 /// Memory freed in stream order is gone for good: no work is left.
 void finish_frees();

@@ -471,13 +471,15 @@ cudaError_t enqueue_launch(const cudaLaunchConfig_t& config, const void* kernel,
     launch.grid.blocks = config.gridDim;
     launch.grid.threads = config.blockDim;
     launch.grid.dynamic_shared_bytes = config.dynamicSmemBytes;
+    launch.grid.shared_limit = dynamic_shared_limit(kernel);
     if (const cudaError_t error = injected_launch_error(); error != cudaSuccess) return error;
     if (const cudaError_t error = validate(config, launch); error != cudaSuccess) return error;
     const auto run = [grid = launch.grid, thread = std::move(thread)](const std::function<void()>& before) {
+      count_execution(grid.kernel);
       if (!run_grid(grid, thread, before)) break_device(cudaErrorLaunchFailure);
     };
     const cudaError_t error = submit(config.stream, {run, true, launch.programmatic});
-    if (error == cudaSuccess) count_launch(kernel);
+    if (error == cudaSuccess) count_launch();
     return error;
   });
 }
