@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "fiber.hpp"
+#include "runtime.hpp"
 
 // What cuda_dialect.hpp declares as constants: constant for the thread that reads them.
 uint3 threadIdx, blockIdx;
@@ -121,7 +123,7 @@ class SharedVariable {
   /// Its block has left.
   void retire() {
     make_fresh(data(), bytes, options().poison);
-    forbid(data(), bytes);
+    forbid(memory_, guard_ + bytes + kGuard);
   }
 
   const void* const tag;
@@ -463,9 +465,8 @@ void fiber_entry() {
 
 /// Fibers are taken from the front and put back at the back, a few more than a gang needs: so neighbouring
 /// blocks, and the same thread of the next but one, are different threads to ThreadSanitizer.
-Fiber* take_fiber(std::size_t gang_threads) {
+Fiber* take_fiber() {
   auto& idle = idle_fibers();
-  while (idle.size() < gang_threads + 7) idle.push_back(new Fiber(fiber_entry));
   Fiber* fiber = idle.front();
   idle.pop_front();
   return fiber;
@@ -481,6 +482,7 @@ std::unique_ptr<Gang> make_gang(const std::vector<uint3>& cluster_origins) {
   gang->threads.resize(gang->live);
   gang->grid_barrier.name = "grid.sync";
   gang->grid_barrier.expected = gang->live;
+  while (idle_fibers().size() < gang->live + 7) idle_fibers().push_back(new Fiber(fiber_entry));
   Thread* thread = gang->threads.data();
   for (const uint3& origin : cluster_origins) {
     Cluster& cluster = *gang->clusters.emplace_back(std::make_unique<Cluster>());
@@ -500,7 +502,7 @@ std::unique_ptr<Gang> make_gang(const std::vector<uint3>& cluster_origins) {
       block.dynamic = &block.shared.emplace_back(nullptr, "dynamic shared memory", grid.dynamic_shared_bytes,
                                                  std::size_t{1024}, Location{});
       for (unsigned i = 0; i < threads; ++i, ++thread) {
-        thread->fiber = take_fiber(gang->threads.size());
+        thread->fiber = take_fiber();
         thread->block = &block;
         thread->index = {i % grid.threads.x, i / grid.threads.x % grid.threads.y,
                          i / (grid.threads.x * grid.threads.y)};
@@ -528,6 +530,10 @@ void run_gang(const std::vector<uint3>& cluster_origins, const std::function<voi
     if (launch->failed) break;
     if (!launch->dependency_is_met) {
       before();
+      if (runtime::sticky_error() != cudaSuccess) {  // what was overtaken has failed
+        launch->failed = true;
+        break;
+      }
       launch->dependency_is_met = true;
       release(&launch->dependency_met);
       blockDim = launch->grid.threads;
@@ -542,7 +548,10 @@ void run_gang(const std::vector<uint3>& cluster_origins, const std::function<voi
   }
   const Quiet quiet;
   for (Thread& thread : gang->threads) {
-    if (launch->failed) thread.fiber->restart();  // some were abandoned
+    if (launch->failed) {  // some were abandoned
+      thread.fiber->release_to(&launch->ended);
+      thread.fiber->restart();
+    }
     idle_fibers().push_back(thread.fiber);
   }
   launch->gang = nullptr;
@@ -691,6 +700,8 @@ std::uint64_t warp_exchange(WarpOp op, unsigned mask, std::uint64_t value, int p
   if ((mask & bit) == 0)
     fail(location, "lane %u of warp %u in block %s is not in its own mask 0x%08x at %s", me->ids.lane,
          me->ids.warp, text(block.index).characters, mask, name_of(op));
+  if (width < 1 || width > static_cast<int>(kWarp) || !std::has_single_bit(static_cast<unsigned>(width)))
+    fail(location, "%s: the width is %d, and must be a power of two up to 32", name_of(op), width);
   WarpGroup* group = nullptr;
   for (WarpGroup& candidate : warp.groups)
     if (candidate.mask == mask && (candidate.arrived & bit) == 0) {

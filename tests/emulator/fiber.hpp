@@ -22,6 +22,13 @@ class Fiber {
 
   /// Leaves `from`, which must be running, until something switches back to it.
   static void switch_between(Fiber& from, Fiber& to);
+  /// Declares that what this fiber did, which is not the running one, comes before acquire(tag).
+  void release_to(void* tag) const {
+    const Identity running = Identity::current();
+    identity_.take_over();
+    release(tag);
+    running.take_over();
+  }
   /// Forgets where it stopped: the next switch starts `entry` again.
   void restart();
   /// The first thing `entry` does.

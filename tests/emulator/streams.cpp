@@ -266,7 +266,10 @@ cudaError_t submit(cudaStream_t handle, Operation operation, std::vector<Point> 
       return point.reached() ||
              std::find(previous.after.begin(), previous.after.end(), point) != previous.after.end();
     };
-    if (std::all_of(item.after.begin(), item.after.end(), settled)) {
+    constexpr int kDeepest = 3;  // each that is overtaken keeps its blocks waiting
+    int depth = 0;
+    for (const Item* p = previous.overtaken.get(); p != nullptr; p = p->overtaken.get()) ++depth;
+    if (depth < kDeepest && std::all_of(item.after.begin(), item.after.end(), settled)) {
       item.after.insert(item.after.end(), previous.after.begin(), previous.after.end());
       item.overtaken = std::make_unique<Item>(std::move(previous));
       stream->queue.pop_back();

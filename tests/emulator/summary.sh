@@ -7,11 +7,10 @@ library=${1:?usage: summary.sh LIBRARY FOLDER OUT} folder=$2 out=$3
 # Never launched by design: cudaFuncGetAttributes asks for it (kernels/device_support.cu).
 exception='probe_kernel()'
 
-compiled=$(nm --defined-only "$library" | awk '$2 ~ /^[tTwWV]$/ && $3 ~ /_kernel/ { print $3 }' | c++filt |
-  grep -E '^(void )?[^<( ]*_kernel[<(]' | sort -u)
-fresh=$(find "$folder" -maxdepth 1 -name '*.launches' -newer "$library")
-# shellcheck disable=SC2086  # the names are ours
-launched=$(awk -F'\t' '{ n[$2] += $1 } END { for (k in n) printf "%s\t%d\n", k, n[k] }' ${fresh:-/dev/null} | sort)
+compiled=$(nm --defined-only "$library" | awk '$2 ~ /^[tTwW]$/ && $3 ~ /_kernel/ { print $3 }' | c++filt |
+  grep -E '^(void )?[^<( ]*_kernel[<(]' | grep -vE '\)::|\[clone' | sort -u)
+mapfile -d '' fresh < <(find "$folder" -maxdepth 1 -name '*.launches' -newer "$library" -print0)
+launched=$(awk -F'\t' '{ n[$2] += $1 } END { for (k in n) printf "%s\t%d\n", k, n[k] }' /dev/null "${fresh[@]}" | sort)
 
 awk -F'\t' -v exception="$exception" -v out="$out" '
   NR == FNR { launches[$1] = $2; next }
