@@ -4,8 +4,8 @@
 // intrinsics and PTX.
 //
 // Rules that let the same sources run by emulation (tests/emulator): kernels are launched through launch(),
-// shared memory is declared through ACTIUM_SHARED and ACTIUM_DYNAMIC_SHARED, threads leave a kernel only after
-// its last block barrier, and no block waits for another unless the launch is cooperative.
+// shared memory is declared through ACTIUM_SHARED and ACTIUM_DYNAMIC_SHARED, threads leave a kernel only
+// after its last block barrier, and no block waits for another unless the launch is cooperative.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
