@@ -463,8 +463,16 @@ void fiber_entry() {
   }
 }
 
-/// Fibers are taken from the front and put back at the back, a few more than a gang needs: so neighbouring
-/// blocks, and the same thread of the next but one, are different threads to ThreadSanitizer.
+/// Fibers are taken from the front and put back at the back. For ThreadSanitizer there are twice as many as a
+/// gang needs: one that ran in this block and runs in the next would carry, at the first barrier, all that
+/// happened here over to it, and hide races between neighbouring blocks. (A cooperative grid is one gang; and
+/// the sanitizer has room for about 8000.)
+void make_fibers(std::size_t gang_threads) {
+  constexpr std::size_t kMost = 8000;
+  const bool twice = Identity::distinguishes() && !launch->grid.cooperative && 2 * gang_threads + 7 <= kMost;
+  while (idle_fibers().size() < (twice ? 2 * gang_threads + 7 : gang_threads))
+    idle_fibers().push_back(new Fiber(fiber_entry));
+}
 Fiber* take_fiber() {
   auto& idle = idle_fibers();
   Fiber* fiber = idle.front();
@@ -482,7 +490,7 @@ std::unique_ptr<Gang> make_gang(const std::vector<uint3>& cluster_origins) {
   gang->threads.resize(gang->live);
   gang->grid_barrier.name = "grid.sync";
   gang->grid_barrier.expected = gang->live;
-  while (idle_fibers().size() < gang->live + 7) idle_fibers().push_back(new Fiber(fiber_entry));
+  make_fibers(gang->live);
   Thread* thread = gang->threads.data();
   for (const uint3& origin : cluster_origins) {
     Cluster& cluster = *gang->clusters.emplace_back(std::make_unique<Cluster>());

@@ -46,6 +46,7 @@ inline void acquire(void* tag) {
 /// An identity for ThreadSanitizer: work of two identities is unordered unless release and acquire order it.
 class Identity {
  public:
+  static bool distinguishes() { return __tsan_create_fiber != nullptr; }
   static Identity current() {
     return Identity(__tsan_get_current_fiber != nullptr ? __tsan_get_current_fiber() : nullptr);
   }
