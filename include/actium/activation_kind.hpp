@@ -5,6 +5,9 @@
 #pragma GCC visibility push(default)
 namespace actium {
 
+/// The most parameters that an activation has.
+inline constexpr int kMaxParameters = 3;
+
 enum class ActivationKind : std::uint8_t {
 #define ACTIUM_ACTIVATION(name, ...) name,
 #include <actium/activations.def>

@@ -109,6 +109,16 @@ ACTIUM_HD double from_bits(std::uint64_t bits) {
 #endif
 }
 
+/// The upper half of a 128-bit product.
+ACTIUM_HD std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) {
+#ifdef __CUDA_ARCH__
+  return __umul64hi(a, b);
+#else
+  __extension__ typedef unsigned __int128 Wide;
+  return static_cast<std::uint64_t>(Wide{a} * b >> 64);
+#endif
+}
+
 ACTIUM_HD float absolute(float a) { return from_bits(to_bits(a) & 0x7fffffffu); }
 ACTIUM_HD double absolute(double a) { return from_bits(to_bits(a) & std::uint64_t{0x7fffffffffffffffu}); }
 ACTIUM_HD bool sign_bit(float a) { return to_bits(a) >> 31 != 0; }
@@ -178,5 +188,50 @@ ACTIUM_HD float approximate_reciprocal(float a) {
 #endif
 }
 ACTIUM_HD double approximate_reciprocal(double a) { return 1.0 / a; }
+
+/// About 1 / sqrt(a), for a normal. In float one instruction with a relative error of at most 2^-22.9; the
+/// twin rounds correctly, and tests move it by ACTIUM_RECIPROCAL_SQRT_ULP_ERROR (2 ULP cover the
+/// instruction). In double a correctly rounded root and a correctly rounded division.
+ACTIUM_HD float approximate_reciprocal_sqrt(float a) {
+#ifdef __CUDA_ARCH__
+  float y;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(a));
+  return y;
+#else
+  const float y = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a)));
+#ifdef ACTIUM_RECIPROCAL_SQRT_ULP_ERROR
+  const std::uint32_t bits = to_bits(y), magnitude = bits & 0x7fffffffu;
+  if (magnitude >= 0x00800000u && magnitude < 0x7f800000u)
+    return from_bits(bits + static_cast<std::uint32_t>(ACTIUM_RECIPROCAL_SQRT_ULP_ERROR));
+#endif
+  return y;
+#endif
+}
+ACTIUM_HD double approximate_reciprocal_sqrt(double a) {
+#ifdef __CUDA_ARCH__
+  return __drcp_rn(__dsqrt_rn(a));
+#else
+  return 1.0 / std::sqrt(a);
+#endif
+}
+
+/// About 2^a. One instruction with an error of at most 2 ULP, for the forms behind 16-bit results; subnormal
+/// results are flushed to 0, a subnormal argument counts as 0. The twin rounds correctly, and tests move it
+/// by ACTIUM_EXP2_ULP_ERROR. There is none in double.
+ACTIUM_HD float approximate_exp2(float a) {
+#ifdef __CUDA_ARCH__
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(a));
+  return y;
+#else
+  const float y = static_cast<float>(std::exp2(static_cast<double>(a)));
+  const std::uint32_t bits = to_bits(y), magnitude = bits & 0x7fffffffu;
+  const bool normal = magnitude >= 0x00800000u && magnitude < 0x7f800000u;
+#ifdef ACTIUM_EXP2_ULP_ERROR
+  if (normal) return from_bits(bits + static_cast<std::uint32_t>(ACTIUM_EXP2_ULP_ERROR));
+#endif
+  return normal || magnitude >= 0x7f800000u ? y : 0.0f;
+#endif
+}
 
 }  // namespace actium::device

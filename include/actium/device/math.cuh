@@ -32,6 +32,10 @@ struct Real {
   friend ACTIUM_HD Real max_nan(Real a, Real b) { return device::max_nan(a.number, b.number); }
   friend ACTIUM_HD Real min_nan(Real a, Real b) { return device::min_nan(a.number, b.number); }
   friend ACTIUM_HD Real approximate_reciprocal(Real a) { return device::approximate_reciprocal(a.number); }
+  friend ACTIUM_HD Real approximate_reciprocal_sqrt(Real a) {
+    return device::approximate_reciprocal_sqrt(a.number);
+  }
+  friend ACTIUM_HD Real approximate_exp2(Real a) { return device::approximate_exp2(a.number); }
 };
 
 /// The unevaluated sum hi + lo: about twice the precision.
@@ -141,10 +145,14 @@ ACTIUM_HD Real<T> unscale(Real<T> x) {
 }
 
 /// exp(a) = (1 + expm1_r) * 2^n with |expm1_r| < 0.42; `significand` is 1 + expm1_r and `scaled_power` is
-/// 2^n * Constants<T>::scale, a normal number.
+/// 2^n * Constants<T>::scale, a normal number. expm1_r is r + tail rounded; r is a.hi itself
+/// where n = 0 and a.lo = 0, curve = exp(r) - 1 - r, tail = curve with what rounding left out of r;
+/// curve_rest and tail_rest are what rounding left of the two.
 template <class T>
 struct ExpParts {
-  Real<T> expm1_r, significand, scaled_power;
+  Real<T> expm1_r, expm1_r_rest;  // and what the rounding of it left
+  Real<T> significand, significand_rest, scaled_power;
+  Real<T> r, tail, tail_rest, curve, curve_rest;
 };
 
 /// The parts of exp(a.hi + a.lo), for smallest_exponent <= a <= 0 or NaN.
@@ -156,25 +164,35 @@ ACTIUM_HD ExpParts<T> exp_parts(Pair<T> a) {
   const Real<T> n = biased - C::round_to_integer;
   const Pair<T> r = fast_two_sum(fma(-n, C::ln2_hi, a.hi), fma(-n, C::ln2_lo, a.lo));
   // exp(r) - 1 = r + tail, and 1 + r + tail with the rounding error of 1 + r carried along.
-  const Real<T> tail = fma(r.hi * r.hi, polynomial<coefficients::ExpTail<T>>(r.hi), r.lo);
+  const Real<T> square = r.hi * r.hi, factor = polynomial<coefficients::ExpTail<T>>(r.hi);
+  const Real<T> tail = fma(square, factor, r.lo), square_rest = fma(r.hi, r.hi, -square) * factor;
+  const Real<T> tail_rest = (fma(square, factor, -tail) + r.lo) + square_rest;
+  const Real<T> curve = fma(square, factor, square_rest);
+  const Real<T> curve_rest = fma(square, factor, -curve) + square_rest;
   const Pair<T> one_plus_r = fast_two_sum(Real<T>(1), r.hi);
-  return {r.hi + tail, one_plus_r.hi + (one_plus_r.lo + tail),
-          from_bits(to_bits(biased.number) << C::mantissa_bits)};
+  const Pair<T> expm1_r = fast_two_sum(r.hi, tail);
+  const Real<T> significand = one_plus_r.hi + (one_plus_r.lo + tail);
+  const Real<T> significand_rest = (one_plus_r.hi - significand) + (one_plus_r.lo + tail);
+  const Real<T> scaled_power = from_bits(to_bits(biased.number) << C::mantissa_bits);
+  return {expm1_r.hi, expm1_r.lo, significand, significand_rest, scaled_power, r.hi,
+          tail,       tail_rest,  curve,       curve_rest};
 }
 
 /// E = exp(a) in the forms that quotients of exponentials need.
 template <class T>
 struct Exponential {
-  Real<T> scaled;    // E * Constants<T>::scale
-  Real<T> value;     // E; may be subnormal or 0, so only good for adding to something larger
-  Pair<T> plus_one;  // 1 + E
+  Real<T> scaled;     // E * Constants<T>::scale
+  Real<T> value;      // E; may be subnormal or 0, so only good for adding to something larger
+  Pair<T> plus_one;   // 1 + E
+  Real<T> one_minus;  // 1 - E, good relatively up to E = 1
 };
 
 template <class T>
 ACTIUM_HD Exponential<T> exponential(Pair<T> a) {
   const ExpParts<T> parts = exp_parts(a);
   const Real<T> scaled = parts.significand * parts.scaled_power, value = unscale(scaled);
-  return {scaled, value, fast_two_sum(Real<T>(1), value)};
+  const Real<T> power = unscale(parts.scaled_power);
+  return {scaled, value, fast_two_sum(Real<T>(1), value), fma(-power, parts.expm1_r, Real<T>(1) - power)};
 }
 
 /// exp(-|x|).
