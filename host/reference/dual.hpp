@@ -1,10 +1,14 @@
 #pragma once
 /// Forward-mode differentiation: Dual<S>{value, slope} carries f(x) and f'(x) through a formula that was
-/// written for a number. The reference's slopes come from here, so that they share no algebra with
-/// hand-derived kernels.
+/// written for a number; Dual<Dual<S>> carries f''(x) too. The reference's derivatives come from here, so
+/// that they share no algebra with hand-derived kernels.
 #include <cmath>
+#include <type_traits>
 
 namespace actium::reference {
+
+template <class S>
+struct Dual;
 
 /// a * b, where an exact 0 beats an infinity: what has decayed to 0 did so faster than x grew.
 template <class S>
@@ -13,11 +17,15 @@ S product(const S& a, const S& b) {
   if ((a == S(0.0) && isinf(b)) || (b == S(0.0) && isinf(a))) return S(0.0);
   return a * b;
 }
+/// A product of duals is guarded by itself.
+template <class S>
+Dual<S> product(const Dual<S>& a, const Dual<S>& b);
 
 template <class S>
 struct Dual {
   S value, slope;
 
+  Dual() = default;
   Dual(double constant) : value(constant), slope(0.0) {}
   Dual(const S& v, const S& s) : value(v), slope(s) {}
 
@@ -32,12 +40,12 @@ struct Dual {
     const S quotient = a.value / b.value;
     return {quotient, (a.slope - reference::product(quotient, b.slope)) / b.value};
   }
+  // Comparisons are those of the values.
   friend bool operator<(const Dual& a, const Dual& b) { return a.value < b.value; }
-  friend bool operator>(const Dual& a, const Dual& b) { return a.value > b.value; }
+  friend bool operator>(const Dual& a, const Dual& b) { return b.value < a.value; }
   friend bool operator<=(const Dual& a, const Dual& b) { return a.value <= b.value; }
 };
 
-/// A product of duals is guarded by itself.
 template <class S>
 Dual<S> product(const Dual<S>& a, const Dual<S>& b) {
   return a * b;
@@ -56,12 +64,30 @@ template <class S>
 const S& narrow(const S& x) {
   return x;
 }
+template <class S>
+auto narrow(const Dual<S>& x) {
+  using Narrow = std::decay_t<decltype(narrow(x.value))>;
+  return Dual<Narrow>(Narrow(narrow(x.value)), Narrow(narrow(x.slope)));
+}
+
+// Each function: its value, and its derivative (evaluated by the same functions, so that it can be
+// differentiated again) times the argument's slope. Results leave extended arguments rounded.
 
 template <class S>
 auto exp(const Dual<S>& x) {
   using std::exp;
   const auto y = exp(x.value);
-  return Dual<std::decay_t<decltype(y)>>(y, product(y, narrow(x.slope)));
+  using Narrow = std::decay_t<decltype(y)>;
+  return Dual<Narrow>(y, product(y, Narrow(narrow(x.slope))));
+}
+
+template <class S>
+auto expm1(const Dual<S>& x) {
+  using std::exp;
+  using std::expm1;
+  const auto y = expm1(x.value);
+  using Narrow = std::decay_t<decltype(y)>;
+  return Dual<Narrow>(y, product(Narrow(exp(x.value)), Narrow(narrow(x.slope))));
 }
 
 template <class S>
@@ -78,11 +104,41 @@ Dual<S> sqrt(const Dual<S>& x) {
 }
 
 template <class S>
+Dual<S> sinh(const Dual<S>& x);
+template <class S>
+Dual<S> cosh(const Dual<S>& x) {
+  using std::cosh;
+  using std::sinh;
+  return {cosh(x.value), product(S(sinh(x.value)), x.slope)};
+}
+template <class S>
+Dual<S> sinh(const Dual<S>& x) {
+  using std::cosh;
+  using std::sinh;
+  return {sinh(x.value), product(S(cosh(x.value)), x.slope)};
+}
+
+template <class S>
 Dual<S> tanh(const Dual<S>& x) {
   using std::cosh;
   using std::tanh;
   const S hyperbolic = cosh(x.value);  // 1 / cosh^2 keeps the accuracy that 1 - tanh^2 loses
-  return {tanh(x.value), product(S(1.0) / hyperbolic / hyperbolic, x.slope)};
+  return {tanh(x.value), product(S(S(1.0) / hyperbolic / hyperbolic), x.slope)};
+}
+
+template <class S>
+Dual<S> cos(const Dual<S>& x);
+template <class S>
+Dual<S> sin(const Dual<S>& x) {
+  using std::cos;
+  using std::sin;
+  return {sin(x.value), product(S(cos(x.value)), x.slope)};
+}
+template <class S>
+Dual<S> cos(const Dual<S>& x) {
+  using std::cos;
+  using std::sin;
+  return {cos(x.value), -product(S(sin(x.value)), x.slope)};
 }
 
 /// erfc' = -2 / sqrt(pi) exp(-x^2).
@@ -95,6 +151,17 @@ auto erfc(const Dual<S>& x) {
   using Narrow = std::decay_t<decltype(y)>;
   const Narrow density = Narrow(2.0) / sqrt(pi_like(y)) * exp(-(x.value * x.value));
   return Dual<Narrow>(y, -product(density, Narrow(narrow(x.slope))));
+}
+
+template <class S>
+auto erf(const Dual<S>& x) {
+  using std::erf;
+  using std::exp;
+  using std::sqrt;
+  const auto y = erf(x.value);
+  using Narrow = std::decay_t<decltype(y)>;
+  const Narrow density = Narrow(2.0) / sqrt(pi_like(y)) * exp(-(x.value * x.value));
+  return Dual<Narrow>(y, product(density, Narrow(narrow(x.slope))));
 }
 
 }  // namespace actium::reference

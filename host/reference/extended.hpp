@@ -1,8 +1,8 @@
 #pragma once
 /// Arguments of exponentials in more than long double. exp(a) multiplies the rounding error of a by |a|,
 /// which reaches 745 in f64 results: a long double argument would cost up to 1 ULP of f64. Only + - * / on
-/// the argument are done in 128 bits; exp and erfc are evaluated at the nearest long double and corrected to
-/// first order.
+/// the argument are done in 128 bits; exp, erf and erfc are evaluated at the nearest long double and
+/// corrected to first order.
 #include <reference/dual.hpp>
 #include <type_traits>
 
@@ -59,9 +59,16 @@ inline long double exp(const Extended& a) {
   return y + y * a.rest();
 }
 
+inline long double expm1(const Extended& a) { return std::expm1(narrow(a)) + std::exp(narrow(a)) * a.rest(); }
+
 inline long double erfc(const Extended& a) {
   const long double y = std::erfc(narrow(a));
   return y - 2 / std::sqrt(pi_like(1.0L)) * exp(-(a * a)) * a.rest();
+}
+
+inline long double erf(const Extended& a) {
+  const long double y = std::erf(narrow(a)), rest = a.rest();
+  return rest == 0 ? y : y + 2 / std::sqrt(pi_like(1.0L)) * exp(-(a * a)) * rest;  // -0 stays -0
 }
 
 /// x ready to become the argument of an exponential.
@@ -73,7 +80,7 @@ inline Extended extended(long double x) { return x; }
 template <class S>
 auto extended(const Dual<S>& x) {
   using Argument = std::decay_t<decltype(extended(x.value))>;
-  return Dual<Argument>(Argument(x.value), Argument(x.slope));
+  return Dual<Argument>(Argument(extended(x.value)), Argument(extended(x.slope)));
 }
 
 }  // namespace actium::reference

@@ -4,14 +4,37 @@
 #include <actium/activation.hpp>
 #include <actium/gated.hpp>
 #include <actium/softmax.hpp>
+#include <cstdint>
+
+#include "layout.hpp"
 
 namespace actium::reference {
 
-void forward(const Activation& f, const ConstTensorView& x, const TensorView& y, int threads);
-void backward(const Activation& f, const ConstTensorView& x, const ConstTensorView& dy, const TensorView& dx,
-              int threads);
-void jvp(const Activation& f, const ConstTensorView& x, const ConstTensorView& tx, const TensorView& y,
-         const TensorView& ty, int threads);
+/// What the slope of backward comes from.
+enum class SlopeFrom : std::uint8_t { kInput, kOutput, kMask };
+
+/// Words below this are dropped: p as a multiple of 2^-32.
+inline std::uint32_t dropout_threshold(const Dropout& dropout) {
+  return static_cast<std::uint32_t>(dropout.p * 0x1p32);
+}
+/// 1 / (1 - p).
+inline double dropout_scale(std::uint32_t threshold) { return 0x1p32 / (0x1p32 - threshold); }
+
+// Elementwise operations. The rows of `layout` are those of the tensors in the order of the parameters:
+// inputs, then outputs, then (forward) options.residual.
+void forward(const Activation& f, const Layout& layout, const ConstTensorView& x, const TensorView& y,
+             const ForwardOptions& options, int threads);
+/// x: the input, or with kOutput the output; not there with kMask.
+void backward(const Activation& f, SlopeFrom from, const Layout& layout, const ConstTensorView& x,
+              const std::uint32_t* mask, const ConstTensorView& dy, const TensorView& dx,
+              const BackwardOptions& options, int threads);
+void jvp(const Activation& f, const Layout& layout, const ConstTensorView& x, const ConstTensorView& tx,
+         const TensorView& y, const TensorView& ty, int threads);
+void backward_of_backward(const Activation& f, const Layout& layout, const ConstTensorView& x,
+                          const ConstTensorView& dy, const ConstTensorView& ddx, const TensorView& ddy,
+                          const TensorView& dx, int threads);
+void parameter_gradient(const Activation& f, const Layout& layout, const ConstTensorView& x,
+                        const ConstTensorView& dy, const TensorView& dp, int channel_axis, int threads);
 
 void gated_forward(const GatedUnit& unit, const GatedInput& x, const TensorView& y, int threads);
 void gated_backward(const GatedUnit& unit, const GatedInput& x, const ConstTensorView& dy,
