@@ -89,10 +89,9 @@ cudaDataType_t data_type(DType dtype) {
       return CUDA_R_32F;
     case DType::kF16:
       return CUDA_R_16F;
-    case DType::kBF16:
-      break;
+    default:
+      return CUDA_R_16BF;
   }
-  return CUDA_R_16BF;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 // What a Context points to. Internal: shared by the two libraries, never installed.
 #include <actium/context.hpp>
+#include <actium/tensor.hpp>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -29,6 +30,9 @@ struct ContextState {
 /// Uninitialised memory, 256-byte aligned, on the CPU (device < 0) or a CUDA device; freed with the last
 /// copy.
 std::shared_ptr<void> allocate(std::size_t bytes, int device);
+
+/// x = 0, contiguous; asynchronous on CUDA. What sums over nothing are.
+void fill_zero(const Context& ctx, const TensorView& x);
 
 }  // namespace actium::detail
 #pragma GCC visibility pop

@@ -1,5 +1,5 @@
 #pragma once
-// The only switch on dtype, and the only branch to the kernels.
+// The only switches on dtype, and the only branch to the kernels.
 #include <actium/context.hpp>
 #include <actium/dtype.hpp>
 #include <string_view>
@@ -21,10 +21,17 @@ decltype(auto) visit_dtype(DType dtype, F&& f) {
       return std::forward<F>(f)(std::type_identity<float>{});
     case DType::kF16:
       return std::forward<F>(f)(std::type_identity<f16>{});
-    case DType::kBF16:
-      break;
+    default:  // validation has let no other through
+      return std::forward<F>(f)(std::type_identity<bf16>{});
   }
-  return std::forward<F>(f)(std::type_identity<bf16>{});
+}
+
+/// The same for memory that may hold the 8-bit types too.
+template <class F>
+decltype(auto) visit_storage(DType dtype, F&& f) {
+  if (dtype == DType::kE4M3) return std::forward<F>(f)(std::type_identity<e4m3>{});
+  if (dtype == DType::kE5M2) return std::forward<F>(f)(std::type_identity<e5m2>{});
+  return visit_dtype(dtype, std::forward<F>(f));
 }
 
 /// On a CUDA context runs `launch`, a generic lambda over the element type that returns a launcher's status,

@@ -21,19 +21,6 @@ namespace {
 
 Shape without_last_two(const Shape& shape) { return shape.without_last().without_last(); }
 
-void fill_zero(const Context& ctx, const TensorView& x) {
-#if ACTIUM_CUDA
-  if (ctx.is_cuda()) {
-    const DeviceGuard guard(ctx.device());
-    ACTIUM_CUDA_TRY(cudaMemsetAsync(x.data(), 0, static_cast<std::size_t>(x.bytes()), ctx.stream()));
-    return;
-  }
-#else
-  static_cast<void>(ctx);
-#endif
-  std::memset(x.data(), 0, static_cast<std::size_t>(x.bytes()));  // all bits 0 is 0 in every dtype
-}
-
 #if ACTIUM_CUDA
 SignalStatistics cuda_signal_statistics(const Context& ctx, const ConstTensorView& x) {
   SignalStatistics result;
@@ -85,7 +72,7 @@ void matmul(const Context& ctx, ConstTensorView a, ConstTensorView b, TensorView
   check.disjoint("c", c, "a", a);
   check.disjoint("c", c, "b", b);
   if (c.count() == 0) return;
-  if (k == 0) return fill_zero(ctx, c);  // a sum of nothing
+  if (k == 0) return detail::fill_zero(ctx, c);  // a sum of nothing
   // With one b, the matrices of a are one tall matrix.
   const std::int64_t batch = shared ? 1 : batch_shape.count();
   const std::int64_t rows = shared ? batch_shape.count() * m : m;

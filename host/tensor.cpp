@@ -91,18 +91,31 @@ std::string Shape::to_string() const {
   return text + "]";
 }
 
+void detail::fill_zero(const Context& ctx, const TensorView& x) {
+#if ACTIUM_CUDA
+  if (ctx.is_cuda()) {
+    const DeviceGuard guard(ctx.device());
+    ACTIUM_CUDA_TRY(cudaMemsetAsync(x.data(), 0, static_cast<std::size_t>(x.bytes()), ctx.stream()));
+    return;
+  }
+#else
+  static_cast<void>(ctx);
+#endif
+  std::memset(x.data(), 0, static_cast<std::size_t>(x.bytes()));  // all bits 0 is 0 in every dtype
+}
+
 Tensor::Tensor(const Context& ctx, DType dtype, const Shape& shape)
     : memory_(detail::allocate(static_cast<std::size_t>(shape.count()) * size_of(dtype), ctx.device())),
       view_(memory_.get(), dtype, shape) {}
 
 Tensor::Tensor(const Context& ctx, ConstTensorView host_values)
-    : Tensor((Validator("copy", ctx).memory("from", host_values), ctx), host_values.dtype(),
+    : Tensor((Validator("copy", ctx).storage("from", host_values), ctx), host_values.dtype(),
              host_values.shape()) {
   copy(ctx, host_values, view_);
 }
 
 std::vector<double> Tensor::to_doubles(const Context& ctx) const {
-  return visit_dtype(dtype(), [&]<class T>(std::type_identity<T>) {
+  return visit_storage(dtype(), [&]<class T>(std::type_identity<T>) {
     std::vector<T> host(static_cast<std::size_t>(count()));
     copy(ctx, view_, TensorView(host.data(), shape()));
     return std::vector<double>(host.begin(), host.end());
@@ -112,11 +125,10 @@ std::vector<double> Tensor::to_doubles(const Context& ctx) const {
 void copy(const Context& ctx, ConstTensorView from, TensorView to) {
   // Either side may be on either device, so only the device check of Validator::tensor does not apply.
   const Validator check("copy", ctx);
-  if (to.dtype() != from.dtype())
-    check.fail("to.dtype", std::string(to_string(from.dtype())), std::string(to_string(to.dtype())));
+  if (to.dtype() != from.dtype()) check.fail("to.dtype", dtype_name(from.dtype()), dtype_name(to.dtype()));
   if (to.shape() != from.shape()) check.fail("to.shape", from.shape().to_string(), to.shape().to_string());
-  check.memory("from", from);
-  check.memory("to", to);
+  check.storage("from", from);
+  check.storage("to", to);
   if (from.count() == 0) return;
   check.disjoint("to", to, "from", from);
 #if ACTIUM_CUDA
@@ -128,8 +140,8 @@ void copy(const Context& ctx, ConstTensorView from, TensorView to) {
     return;
   }
 #endif
-  check.tensor("from", from);
-  check.tensor("to", to);
+  check.elements("from", from);
+  check.elements("to", to);
   std::memcpy(to.data(), from.data(), static_cast<std::size_t>(from.bytes()));
 }
 

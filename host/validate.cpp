@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cuda_check.hpp"
+#include "layout.hpp"
 
 #if ACTIUM_CUDA
 #include <cuda_runtime_api.h>
@@ -18,30 +19,27 @@ namespace actium {
 namespace {
 std::atomic<bool> cuda_in_use = false;
 
-bool overlap(const ConstTensorView& a, const ConstTensorView& b) {
-  const auto a0 = reinterpret_cast<std::uintptr_t>(a.data()), b0 = reinterpret_cast<std::uintptr_t>(b.data());
-  return a.bytes() > 0 && b.bytes() > 0 && a0 < b0 + static_cast<std::uintptr_t>(b.bytes()) &&
-         b0 < a0 + static_cast<std::uintptr_t>(a.bytes());
-}
-
 std::string pair(std::string_view a, std::string_view b) { return std::string(a) + " and " + std::string(b); }
 
-/// Number of single-letter insertions, deletions and replacements between two words.
+/// Number of single-letter insertions, deletions and replacements, and of exchanges of neighbours, between
+/// two words.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
+  std::vector<std::vector<std::size_t>> d(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
+  for (std::size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i)
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+      d[i][j] = std::min({d[i - 1][j - 1] + (a[i - 1] != b[j - 1]), d[i - 1][j] + 1, d[i][j - 1] + 1});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
-  }
-  return row.back();
+  return d.back().back();
 }
 }  // namespace
+
+std::string dtype_name(DType dtype) {
+  return dtype > DType::kE5M2 ? "another value" : std::string(to_string(dtype));
+}
 
 void note_cuda_in_use() { cuda_in_use = true; }
 
@@ -60,16 +58,58 @@ void Validator::fail(const std::string& what, const std::string& want, const std
 void Validator::memory(std::string_view name, const ConstTensorView& t) const {
   const std::string n(name);
   if (t.dtype() > DType::kBF16) fail(n + ".dtype", "f64, f32, f16 or bf16", "another value");
-  if (!t.contiguous()) {
-    std::string got = "[";
-    for (const std::int64_t stride : t.strides())
-      got += (got.size() > 1 ? ", " : "") + std::to_string(stride);
-    fail(n + ".strides", "those of contiguous " + t.shape().to_string(), got + "]");
-  }
+  contiguous(name, t);
+  pointer(name, t);
+}
+
+void Validator::storage(std::string_view name, const ConstTensorView& t) const {
+  if (!is_8_bit(t.dtype())) return memory(name, t);
+  contiguous(name, t);
+  pointer(name, t);
+}
+
+void Validator::contiguous(std::string_view name, const ConstTensorView& t) const {
+  if (t.contiguous()) return;
+  std::string got = "[";
+  for (const std::int64_t stride : t.strides()) got += (got.size() > 1 ? ", " : "") + std::to_string(stride);
+  fail(std::string(name) + ".strides", "those of contiguous " + t.shape().to_string(), got + "]");
+}
+
+void Validator::pointer(std::string_view name, const ConstTensorView& t) const {
+  const std::string n(name);
   if (t.count() == 0) return;
   if (t.data() == nullptr) fail(n, "memory for " + std::to_string(t.count()) + " elements", "a null pointer");
   if (reinterpret_cast<std::uintptr_t>(t.data()) % size_of(t.dtype()) != 0)
     fail(n, "a pointer aligned to " + std::to_string(size_of(t.dtype())) + " bytes", "a misaligned one");
+  // So that no later arithmetic on strides overflows.
+  constexpr std::int64_t kFarthest = std::int64_t{1} << 60;
+  std::int64_t distance = 0;
+  for (int axis = 0; axis < t.shape().rank(); ++axis) {
+    const std::int64_t stride = t.strides()[static_cast<std::size_t>(axis)], steps = t.shape()[axis] - 1;
+    if (steps == 0) continue;
+    if (stride > kFarthest / steps || stride < -kFarthest / steps ||
+        (distance += std::abs(stride) * steps) > kFarthest / 8)
+      fail(n + ".strides", "elements less than 2^57 apart",
+           "stride " + std::to_string(stride) + " of axis " + std::to_string(axis));
+  }
+}
+
+void Validator::elements(std::string_view name, const ConstTensorView& t) const {
+  pointer(name, t);
+  if (t.count() > 0) device(name, t);
+}
+
+void Validator::dtype(std::string_view name, const ConstTensorView& t, std::span<const DType> wanted) const {
+  std::string list;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (t.dtype() == wanted[i]) return;
+    list += (i == 0 ? "" : i + 1 < wanted.size() ? ", " : " or ") + std::string(to_string(wanted[i]));
+  }
+  fail(std::string(name) + ".dtype", list, dtype_name(t.dtype()));
+}
+
+void Validator::shape(std::string_view name, const ConstTensorView& t, const Shape& wanted) const {
+  if (t.shape() != wanted) fail(std::string(name) + ".shape", wanted.to_string(), t.shape().to_string());
 }
 
 void Validator::tensor(std::string_view name, const ConstTensorView& t) const {
@@ -79,8 +119,7 @@ void Validator::tensor(std::string_view name, const ConstTensorView& t) const {
 
 void Validator::tensor(std::string_view name, const ConstTensorView& t, DType dtype,
                        const Shape& shape) const {
-  if (t.dtype() != dtype)
-    fail(std::string(name) + ".dtype", std::string(to_string(dtype)), std::string(to_string(t.dtype())));
+  if (t.dtype() != dtype) fail(std::string(name) + ".dtype", dtype_name(dtype), dtype_name(t.dtype()));
   if (t.shape() != shape) fail(std::string(name) + ".shape", shape.to_string(), t.shape().to_string());
   tensor(name, t);
 }
@@ -93,14 +132,19 @@ void Validator::rank(std::string_view name, const ConstTensorView& t, int minimu
 
 void Validator::same_or_disjoint(std::string_view out_name, const ConstTensorView& out,
                                  std::string_view in_name, const ConstTensorView& in) const {
-  if (out.data() == in.data() && out.bytes() == in.bytes()) return;
-  if (overlap(out, in))
+  bool same = out.data() == in.data() && out.dtype() == in.dtype() && out.shape() == in.shape();
+  for (int axis = 0; same && axis < out.shape().rank(); ++axis) {
+    const auto a = static_cast<std::size_t>(axis);  // an axis of one element may have any stride
+    same = out.shape()[axis] == 1 || out.strides()[a] == in.strides()[a];
+  }
+  if (same) return;
+  if (!disjoint_elements(out, in))
     fail(pair(out_name, in_name), "the same memory or disjoint memory", "a partial overlap");
 }
 
 void Validator::disjoint(std::string_view out_name, const ConstTensorView& out, std::string_view other_name,
                          const ConstTensorView& other) const {
-  if (overlap(out, other)) fail(pair(out_name, other_name), "disjoint memory", "an overlap");
+  if (!disjoint_elements(out, other)) fail(pair(out_name, other_name), "disjoint memory", "an overlap");
 }
 
 void Validator::positive(std::string_view name, double value) const {

@@ -22,10 +22,18 @@ class Validator {
 
   /// Contiguous, non-null unless empty, and aligned to its element.
   void memory(std::string_view name, const ConstTensorView& t) const;
+  /// memory(), which may also be of the 8-bit types.
+  void storage(std::string_view name, const ConstTensorView& t) const;
   /// memory(), on the context's device.
   void tensor(std::string_view name, const ConstTensorView& t) const;
+  void contiguous(std::string_view name, const ConstTensorView& t) const;
   /// tensor(), and of this dtype and shape.
   void tensor(std::string_view name, const ConstTensorView& t, DType dtype, const Shape& shape) const;
+  /// As tensor(), with any strides and any dtype: non-null unless empty, aligned to its element, on the
+  /// context's device.
+  void elements(std::string_view name, const ConstTensorView& t) const;
+  void dtype(std::string_view name, const ConstTensorView& t, std::span<const DType> wanted) const;
+  void shape(std::string_view name, const ConstTensorView& t, const Shape& wanted) const;
   /// Rank at least `minimum`.
   void rank(std::string_view name, const ConstTensorView& t, int minimum) const;
   /// An output that may be exactly an input, but not overlap it otherwise.
@@ -38,10 +46,12 @@ class Validator {
   void positive(std::string_view name, double value) const;
   void finite(std::string_view name, double value) const;
 
+  std::string_view function() const { return function_; }
   [[noreturn]] void fail(const std::string& what, const std::string& want, const std::string& got,
                          const std::string& hint = {}) const;
 
  private:
+  void pointer(std::string_view name, const ConstTensorView& t) const;
   void device(std::string_view name, const ConstTensorView& t) const;
   std::string_view function_;
   [[maybe_unused]] const Context& ctx_;
@@ -49,6 +59,9 @@ class Validator {
 
 /// A number as a message shows it: "0.7", "nan", "1e+300".
 std::string number(double value);
+
+/// A dtype as a message shows it: a view's may be any number.
+std::string dtype_name(DType dtype);
 
 /// "no activation 'gleu'; did you mean 'gelu'? there are: identity, ..." as Error(kUnknownName).
 [[noreturn]] void throw_unknown_name(std::string_view what, std::string_view given,

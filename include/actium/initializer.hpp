@@ -5,6 +5,7 @@
 /// = seed, counter = {index / 4, sequence}, word = index % 4; cuRAND's device API on the GPU and Random123 on
 /// the CPU give the same 32 bits. Launch geometry, device and dtype do not enter: one seed, one network.
 #include <actium/context.hpp>
+#include <actium/random_key.hpp>
 #include <actium/tensor.hpp>
 #include <cstdint>
 #include <string>
@@ -12,12 +13,6 @@
 
 #pragma GCC visibility push(default)
 namespace actium {
-
-/// Which stream of random numbers: `seed` names the experiment, `sequence` the tensor in it (a layer, say).
-struct RandomKey {
-  std::uint64_t seed = 0;
-  std::uint64_t sequence = 0;
-};
 
 // The fills below: x of any shape, contiguous, f64, f32, f16 or bf16, on the context's device. Asynchronous
 // on CUDA, no allocation, capturable. f16 and bf16 are the f32 value rounded once. Parameters must be finite,
