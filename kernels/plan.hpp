@@ -7,41 +7,218 @@
 
 namespace actium::kernels {
 
+inline constexpr unsigned kLargestGrid = 0x7fffffff;
+
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0); }
+
 // ---------------------------------------------------------------- elementwise
 
 inline constexpr int kElementwiseThreads = 256;
 inline constexpr std::uintptr_t kPacketBytes = 16;  // one vector load or store of a thread
 
-/// How many packets of each input a thread loads before it computes: enough bytes in flight for the memory
-/// system with few inputs, few registers with many.
-template <int Inputs>
-inline constexpr int kPacketsPerThread = Inputs == 1 ? 2 : 1;
+/// What keeps the memory system of an H200 busy: bytes asked for and not yet there, in each multiprocessor.
+inline constexpr int kWantedBytesInFlight = 48 << 10;
 
-/// The elements [head, head + tiles * tile) are done in whole tiles of packets, one tile a block; one more
-/// block does the rest element by element: the head, which brings the first pointer to a packet boundary, and
-/// the tail.
+/// The threads of blocks of `threads` that a multiprocessor has registers for (of sm_80 to sm_100).
+constexpr int resident_threads(int registers, int threads) {
+  const int allocated = (registers + 7) / 8 * 8;
+  return std::min(2048, 65536 / allocated) / threads * threads;
+}
+
+/// Roughly the registers of a thread of the elementwise kernel: its packets of inputs, addresses, and what
+/// computing takes.
+constexpr int elementwise_registers(int inputs, int packets) { return 28 + 4 * inputs * packets; }
+constexpr int elementwise_bytes_in_flight(int inputs, int packets) {
+  return resident_threads(elementwise_registers(inputs, packets), kElementwiseThreads) * inputs * packets *
+         static_cast<int>(kPacketBytes);
+}
+
+/// How many packets of each input a thread loads before it computes: the fewest that ask for enough bytes.
+constexpr int packets_per_thread(int inputs) {
+  int packets = 1;
+  while (packets < 4 && elementwise_bytes_in_flight(inputs, packets) < kWantedBytesInFlight) ++packets;
+  return packets;
+}
+
+template <int Inputs>
+inline constexpr int kPacketsPerThread = packets_per_thread(Inputs);
+
+/// The last output [rows, cols] in packets: packet j of row r is columns [j * n - m, j * n - m + n) of it,
+/// where n is a packet's count and m how far past a packet boundary the row begins, in elements. All rows
+/// have the same number of packets, enough for the worst m; some of the last may be empty.
 struct ElementwisePlan {
-  std::int64_t head = 0;
-  std::int64_t tiles = 0;
-  std::int64_t edges = 0;     // elements of head and tail together
-  unsigned aligned_mask = 0;  // bit i: pointer i is at a packet boundary after the head
-  unsigned blocks() const { return static_cast<unsigned>(tiles + (edges > 0 ? 1 : 0)); }
+  std::int64_t rows = 0, cols = 0;
+  std::int64_t row_packets = 0;
+  unsigned inverse_row_packets = 0;  // 2^31 / row_packets rounded up; 0 where a block sees 2 rows at most
+  unsigned misalignment = 0;         // m of row 0
+  unsigned row_misalignment = 0;     // what each row adds to it, modulo n
+  unsigned apart_mask = 0;           // bit i: input i is not an output too
+  unsigned blocks = 0;
+  /// One row: the blocks of whole packets, where all pointers are at a packet boundary.
+  unsigned inside_first = 0, inside_count = 0;
 };
 
-/// `addresses` are those of all tensors of the call; the head aligns the last one, which is an output.
+/// Up to here p / row_packets is p * inverse_row_packets / 2^31 for all packets p that a block counts from
+/// the beginning of its first row on.
+inline constexpr std::int64_t kInverseMaxRowPackets = 1 << 15;
+
+/// `addresses` are those of all tensors, the outputs last; the packets are those of the last one.
 template <std::size_t N>
-ElementwisePlan plan_elementwise(std::int64_t count, std::int64_t element_bytes, std::int64_t tile,
-                                 const std::uintptr_t (&addresses)[N]) {
+constexpr ElementwisePlan plan_elementwise(std::int64_t rows, std::int64_t cols, std::int64_t element_bytes,
+                                           const std::uintptr_t (&addresses)[N], std::size_t outputs,
+                                           std::int64_t output_stride, int packets) {
+  const auto count = static_cast<std::int64_t>(kPacketBytes) / element_bytes;  // a power of two
   ElementwisePlan plan;
+  plan.rows = rows;
+  plan.cols = cols;
   const std::uintptr_t past = addresses[N - 1] % kPacketBytes;
-  plan.head = past == 0 ? 0 : static_cast<std::int64_t>(kPacketBytes - past) / element_bytes;
-  plan.head = std::min(plan.head, count);
-  plan.tiles = (count - plan.head) / tile;
-  plan.edges = count - plan.tiles * tile;
-  for (std::size_t i = 0; i < N; ++i)
-    if ((addresses[i] + static_cast<std::uintptr_t>(plan.head * element_bytes)) % kPacketBytes == 0)
-      plan.aligned_mask |= 1u << i;
+  plan.misalignment = static_cast<unsigned>(past) / static_cast<unsigned>(element_bytes);
+  std::int64_t most_misaligned = plan.misalignment;
+  if (rows > 1) {
+    plan.row_misalignment = static_cast<unsigned>(output_stride & (count - 1));
+    const unsigned step = plan.row_misalignment == 0 ? static_cast<unsigned>(count)
+                                                     : plan.row_misalignment & -plan.row_misalignment;
+    most_misaligned = count - step + plan.misalignment % step;
+  }
+  plan.row_packets = divide_up(cols + most_misaligned, count);
+  if (plan.row_packets <= kInverseMaxRowPackets)
+    plan.inverse_row_packets = static_cast<unsigned>(divide_up(std::int64_t{1} << 31, plan.row_packets));
+  const std::int64_t tile = std::int64_t{kElementwiseThreads} * packets;
+  plan.blocks = static_cast<unsigned>(divide_up(rows * plan.row_packets, tile));
+
+  bool all_alike = true;
+  for (std::size_t i = 0; i < N; ++i) {
+    all_alike = all_alike && addresses[i] % kPacketBytes == past;
+    bool apart = true;
+    for (std::size_t o = N - outputs; o < N; ++o) apart = apart && addresses[i] != addresses[o];
+    if (apart) plan.apart_mask |= 1u << i;
+  }
+  if (rows == 1 && all_alike) {
+    plan.inside_first = plan.misalignment == 0 ? 0 : 1;
+    const auto end = static_cast<unsigned>((cols + plan.misalignment) / count / tile);
+    plan.inside_count = end > plan.inside_first ? end - plan.inside_first : 0;
+  }
   return plan;
+}
+
+/// Tensors of one forward_many launch: as many as kernel parameters of 4 KiB hold.
+inline constexpr int kManyTensors = 128;
+
+// ---------------------------------------------------------------- fused elementwise, with reductions
+
+inline constexpr int kWalkThreads = 256;
+inline constexpr int kWalkGroup = 4;  // neighbouring elements that a thread takes at a time
+inline constexpr int kWalkBatch = 2;  // groups that it loads before it computes
+/// Enough tiles for every multiprocessor of any GPU; more only where nothing is reduced.
+inline constexpr std::int64_t kWalkTiles = 2048;
+
+/// How threads walk a matrix [height, width] in groups. A tile is `across` groups times `down` rows (powers
+/// of two, one thread each), and each thread goes on for `steps` groups from there: along its row, or down
+/// its columns. Element (r, c) is number r * width + c in order of memory; there are `count`, so the last row
+/// may be short. It depends on shapes alone.
+struct WalkPlan {
+  std::int64_t count = 0, height = 0, width = 0;
+  std::int64_t column_tiles = 0, row_tiles = 0;
+  std::int64_t tile_columns = 0, tile_rows = 0;
+  std::int64_t column_step = 0, row_step = 0, element_step = 0;
+  int across_log2 = 0, steps = 0;
+  bool along = true;
+  bool aligned = false;  // set by the launchers: all whole groups are aligned
+  constexpr std::int64_t tiles() const { return column_tiles * row_tiles; }
+};
+
+constexpr WalkPlan plan_walk(std::int64_t count, std::int64_t width, bool along, std::int64_t most_tiles) {
+  WalkPlan plan;
+  plan.count = count;
+  plan.height = divide_up(count, width);
+  plan.width = width;
+  plan.along = along;
+  const std::int64_t groups = divide_up(width, kWalkGroup);
+  // Down the columns, no more threads across than a warp needs for whole lines of memory.
+  const int most_across_log2 = along ? 8 : 5;
+  while (plan.across_log2 < most_across_log2 && std::int64_t{1} << plan.across_log2 < groups)
+    ++plan.across_log2;
+  const std::int64_t across = std::int64_t{1} << plan.across_log2, down = kWalkThreads / across;
+  const std::int64_t step_tiles = divide_up(groups, across) * divide_up(plan.height, down);
+  const std::int64_t longest = along ? divide_up(groups, across) : divide_up(plan.height, down);
+  const std::int64_t wanted = divide_up(divide_up(step_tiles, most_tiles), kWalkBatch) * kWalkBatch;
+  plan.steps = static_cast<int>(std::min(wanted, divide_up(longest, kWalkBatch) * kWalkBatch));
+  plan.tile_columns = across * kWalkGroup * (along ? plan.steps : 1);
+  plan.tile_rows = down * (along ? 1 : plan.steps);
+  plan.column_tiles = divide_up(width, plan.tile_columns);
+  plan.row_tiles = divide_up(plan.height, plan.tile_rows);
+  plan.column_step = along ? across * kWalkGroup : 0;
+  plan.row_step = along ? 0 : down;
+  plan.element_step = plan.row_step * width + plan.column_step;
+  return plan;
+}
+
+/// Without a reduction: at most 8 groups a thread, so that there are many tiles.
+constexpr WalkPlan plan_walk(std::int64_t rows, std::int64_t cols) {
+  const bool along = rows == 1 || cols >= 2 * kWalkThreads * kWalkGroup;
+  const WalkPlan plan = plan_walk(rows * cols, cols, along, kWalkTiles);
+  return plan.steps <= 8 ? plan : plan_walk(rows * cols, cols, along, plan.tiles() * (plan.steps / 8));
+}
+
+/// With one result a tile: few tiles, except that each has a column of its own.
+constexpr WalkPlan plan_walk_to_maximum(std::int64_t rows, std::int64_t cols) {
+  return plan_walk(rows * cols, cols, rows == 1, kWalkTiles);
+}
+
+/// A sum for each channel, where channel (i / inner) % channels has element i, in two stages: each tile's
+/// sums, by columns or by rows of the walk, then those of one channel. The tiles' sums are
+/// partial[outer, channels, inner], of which the last may be missing from `count` on.
+struct ChannelSumPlan {
+  WalkPlan walk;  // along: sums by rows
+  std::int64_t count = 0, outer = 0, channels = 0, inner = 0;
+};
+
+inline constexpr std::int64_t kRowSumInner =
+    1024;  // from here on a row of `inner` elements is summed up as one
+
+/// tiles() == 0 if rows of a row-strided matrix neither consist of whole periods of the channels nor are
+/// parts of one channel.
+constexpr ChannelSumPlan plan_channel_sum(std::int64_t rows, std::int64_t cols, std::int64_t channels,
+                                          std::int64_t inner) {
+  ChannelSumPlan plan;
+  const std::int64_t count = rows * cols;
+  if (channels == 1) inner = 1;
+  const std::int64_t period = channels * inner;
+  plan.channels = channels;
+  std::int64_t width = cols;
+  bool along = false;
+  if (rows == 1) {
+    if (inner >= kRowSumInner) {
+      along = true;
+      width = inner;
+    } else {  // whole periods, and where it is easy whole groups and whole lines of memory
+      width = period;
+      while (width % kWalkGroup != 0) width += period;
+      width *= divide_up(32 * kWalkGroup, width);
+    }
+  } else if (cols % period != 0) {
+    if (inner % cols != 0) return plan;
+    along = true;
+  }
+  plan.walk = plan_walk(count, width, along, kWalkTiles);
+  if (along) {
+    plan.count = plan.walk.height * plan.walk.column_tiles;
+    plan.inner = inner / width * plan.walk.column_tiles;
+  } else {
+    plan.count = plan.walk.row_tiles * width;
+    plan.inner = inner;
+  }
+  plan.outer = divide_up(plan.count, channels * plan.inner);
+  return plan;
+}
+
+inline constexpr std::int64_t kFinishThreads = 256;
+
+/// Channels that a block of the second stage takes: neighbouring threads read neighbouring sums.
+constexpr int finish_channels_log2(const ChannelSumPlan& plan) {
+  int log2 = 0;
+  while (plan.inner == 1 && log2 < 5 && std::int64_t{2} << log2 <= plan.channels) ++log2;
+  return log2;
 }
 
 // ---------------------------------------------------------------- softmax

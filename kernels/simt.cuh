@@ -9,7 +9,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
-#include <actium/device/intrinsics.cuh>
+#include <actium/device/math.cuh>
 #include <actium/dtype.hpp>
 #include <cstdint>
 #include <type_traits>
@@ -72,6 +72,78 @@ __device__ T narrow(Compute<T> x) {  // one rounding, to nearest even
   }
 }
 
+template <class T>
+__device__ T narrow_from_double(double x) {  // one rounding too
+  T y;
+  if constexpr (std::is_same_v<T, f16>)
+    y.bits = __half_as_ushort(__double2half(x));
+  else
+    y.bits = __bfloat16_as_ushort(__double2bfloat16(x));
+  return y;
+}
+
+/// The bits of the nearest e4m3 or e5m2, ties to even; what exceeds the largest finite number becomes that.
+template <class T>
+__device__ unsigned narrow_to_8(float x) {
+  constexpr bool kIsE4M3 = std::is_same_v<T, e4m3>;
+  const unsigned bits = device::to_bits(x), sign = bits >> 24 & 0x80u, magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return sign | 0x7fu;  // NaN
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+  unsigned short pair;
+  if constexpr (kIsE4M3)
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+  else
+    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+  return pair & 0xffu;
+#else
+  constexpr int kMantissaBits = kIsE4M3 ? 3 : 2, kBias = kIsE4M3 ? 7 : 15, kDropped = 23 - kMantissaBits;
+  // A number whose last place is that of a subnormal result: adding it rounds.
+  constexpr float kRounder = kIsE4M3 ? 0x1p14f : 0x1p7f;
+  const float largest = T::kLargest;
+  if (magnitude >= device::to_bits(largest)) return sign | (kIsE4M3 ? 0x7eu : 0x7bu);
+  if (magnitude < static_cast<unsigned>(127 + 1 - kBias) << 23)
+    return sign |
+           (device::to_bits(device::add(device::from_bits(magnitude), kRounder)) - device::to_bits(kRounder));
+  const unsigned to_even = (magnitude >> kDropped & 1u) + (1u << (kDropped - 1)) - 1;
+  const unsigned rounded = (magnitude + to_even) >> kDropped;
+  return sign | (rounded - (static_cast<unsigned>(127 - kBias) << kMantissaBits));
+#endif
+}
+
+/// The number that an e4m3 or e5m2 stands for.
+template <class T>
+__device__ float widen_from_8(unsigned bits) {
+  constexpr bool kIsE4M3 = std::is_same_v<T, e4m3>;
+  constexpr int kDropped = kIsE4M3 ? 20 : 21;
+  // The exponent and mantissa fields in float's places, then the difference of the biases by a product, which
+  // is exact for subnormal numbers too.
+  const float scaled = device::from_bits((bits & 0x7fu) << kDropped);
+  const float magnitude = (bits & 0x7fu) > (kIsE4M3 ? 0x7eu : 0x7cu)
+                              ? device::from_bits(0x7fc00000u)
+                              : scaled * (kIsE4M3 ? 0x1p120f : 0x1p112f);
+  return bits & 0x80u ? -magnitude : magnitude;
+}
+
+// ---------------------------------------------------------------- products
+
+/// a * b * factor without an overflow on the way to a finite result. The factor comes last, because it may be
+/// tiny; where a * b is too large, it meets the larger of them first, and then only an infinite result is
+/// infinite.
+template <class C>
+__device__ C product(C a, C b, C factor) {
+  const C both = a * b;
+  if (device::absolute(both) <= device::Constants<C>::largest) return both * factor;
+  const bool a_is_larger = device::absolute(a) > device::absolute(b);
+  return (a_is_larger ? a : b) * factor * (a_is_larger ? b : a);
+}
+
+/// A number that times 0 is 0.
+template <class C>
+__device__ C finite(C x) {
+  constexpr C kLargest = device::Constants<C>::largest;
+  return device::min_nan(device::max_nan(x, -kLargest), kLargest);
+}
+
 // ---------------------------------------------------------------- packets
 
 /// 16 bytes of elements, moved by one instruction where the pointer allows it.
@@ -82,11 +154,34 @@ struct alignas(kPacketBytes) Packet {
 };
 
 template <class T>
+__device__ bool at_packet_boundary(const T* p) {
+  return reinterpret_cast<std::uintptr_t>(p) % kPacketBytes == 0;
+}
+
+template <class T>
 __device__ Packet<T> load_packet(const T* p, bool aligned) {
   if (aligned) return *reinterpret_cast<const Packet<T>*>(p);
   Packet<T> packet;
 #pragma unroll
   for (int i = 0; i < Packet<T>::kCount; ++i) packet.element[i] = p[i];
+  return packet;
+}
+
+/// The packet at p, which is not at a packet boundary, out of the two packets that it lies across: these are
+/// read whole.
+template <class T>
+__device__ Packet<T> load_shifted_packet(const T* p) {
+  const auto past = static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(p) % kPacketBytes);
+  const uint4* const packets =
+      reinterpret_cast<const uint4*>(reinterpret_cast<const unsigned char*>(p) - past);
+  uint4 low = packets[0], high = packets[1];
+  if (past & 8) low = {low.z, low.w, high.x, high.y}, high = {high.z, high.w, 0, 0};
+  if (sizeof(T) < 8 && past & 4) low = {low.y, low.z, low.w, high.x}, high.x = high.y;
+  if (sizeof(T) < 4 && past & 2)
+    low = {low.x >> 16 | low.y << 16, low.y >> 16 | low.z << 16, low.z >> 16 | low.w << 16,
+           low.w >> 16 | high.x << 16};
+  Packet<T> packet;
+  memcpy(static_cast<void*>(&packet), &low, sizeof packet);
   return packet;
 }
 
@@ -135,6 +230,13 @@ struct Max {  // NaN propagates
     return -static_cast<T>(INFINITY);
   }
 };
+
+/// The bits that any of 8 neighbouring lanes has, in each of them. Every lane of the warp calls it.
+__device__ inline unsigned or_over_8_lanes(unsigned bits) {
+#pragma unroll
+  for (int offset = 1; offset < 8; offset *= 2) bits |= __shfl_xor_sync(0xffffffffu, bits, offset);
+  return bits;
+}
 
 /// The same value in every lane, in the same order on every run: a butterfly over the whole warp.
 template <class Op, class T>

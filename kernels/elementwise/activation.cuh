@@ -1,40 +1,65 @@
 #pragma once
-// y = f(x), dx = dy f'(x), and (y, ty) = (f(x), tx f'(x)) for every activation of the registry. Formulas:
-// <actium/device/activation_ops.cuh>. Bytes moved a element: 2, 3 and 4 times the element's size.
+// The plain operations of every activation of the registry, on the elementwise engine. Formulas:
+// <actium/device/activation_ops.cuh>. Tensors moved: 2, 3, 4 and 5.
+//
+//   forward               y = f(x)
+//   backward              dx = dy f'(x)
+//   jvp                   y = f(x), ty = tx f'(x)
+//   backward_of_backward  ddy = ddx f'(x), dx = ddx dy f''(x)
 #include <actium/device/activation_ops.cuh>
 
-#include "elementwise/elementwise.cuh"
 #include "launch.hpp"
+
+#include "elementwise/elementwise.cuh"
 
 namespace actium::kernels {
 
 // ---------------------------------------------------------------- device functions
 
-template <ActivationKind K, class C>
+/// The functor for results that are stored as T.
+template <ActivationKind K, class T>
+using OpFor = std::conditional_t<sizeof(T) == 2, device::Op16<K>, device::Op<K>>;
+
+template <ActivationKind K, class T>
 struct Forward {
+  using C = Compute<T>;
   device::Parameters<C> parameters;
   __device__ void operator()(const C (&in)[1], C (&out)[1]) const {
-    out[0] = device::Op<K>::eval(in[0], parameters).value;
+    out[0] = OpFor<K, T>::eval(in[0], parameters).value;
   }
 };
 
-template <ActivationKind K, class C>
+template <ActivationKind K, class T>
 struct Backward {
+  using C = Compute<T>;
   device::Parameters<C> parameters;
   __device__ void operator()(const C (&in)[2], C (&out)[1]) const {
     const C x = in[0], dy = in[1];
-    out[0] = dy * device::Op<K>::eval(x, parameters).slope;
+    out[0] = dy * OpFor<K, T>::eval(x, parameters).slope;
   }
 };
 
-template <ActivationKind K, class C>
+template <ActivationKind K, class T>
 struct Jvp {
+  using C = Compute<T>;
   device::Parameters<C> parameters;
   __device__ void operator()(const C (&in)[2], C (&out)[2]) const {
     const C x = in[0], tx = in[1];
-    const auto [value, slope] = device::Op<K>::eval(x, parameters);
-    out[0] = value;
-    out[1] = tx * slope;
+    const device::Jet<C> f = OpFor<K, T>::eval(x, parameters);
+    out[0] = f.value;
+    out[1] = tx * f.slope;
+  }
+};
+
+template <ActivationKind K, class T>
+struct BackwardOfBackward {
+  using C = Compute<T>;
+  device::Parameters<C> parameters;
+  __device__ void operator()(const C (&in)[3], C (&out)[2]) const {
+    const C x = in[0], dy = in[1], ddx = in[2];
+    const device::Jet<C> f = OpFor<K, T>::eval(x, parameters);
+    out[0] = ddx * f.slope;
+    out[1] = product(ddx, dy, f.curvature);
   }
 };
 
@@ -42,15 +67,16 @@ struct Jvp {
 
 namespace detail {
 /// The switch from an activation's kind to the kernel made for it.
-template <template <ActivationKind, class> class Function, class T, int Inputs, int Outputs>
-Status launch_activation(const ActivationArguments& f, const ElementwiseTensors<T, Inputs, Outputs>& tensors,
-                         std::int64_t count, Stream stream) {
-  using C = Compute<T>;
-  const auto parameters = device::make_parameters<C>(f.parameters);
+template <template <ActivationKind, class> class Map, class T, int Inputs, int Outputs>
+Status launch_activation(const ActivationArguments& f, Extent extent,
+                         const ElementwiseTensors<T, Inputs, Outputs>& tensors, Stream stream) {
   switch (f.kind) {
-#define ACTIUM_ACTIVATION(name, ...) \
-  case ActivationKind::name:         \
-    return launch_elementwise(Function<ActivationKind::name, C>{parameters}, tensors, count, stream);
+#define ACTIUM_ACTIVATION(name, ...)                                                  \
+  case ActivationKind::name:                                                          \
+    return launch_elementwise(                                                        \
+        Map<ActivationKind::name, T>{                                                 \
+            device::make_parameters<ActivationKind::name, Compute<T>>(f.parameters)}, \
+        tensors, extent, stream);
 #include <actium/activations.def>
   }
   return cudaErrorInvalidValue;
@@ -58,27 +84,39 @@ Status launch_activation(const ActivationArguments& f, const ElementwiseTensors<
 }  // namespace detail
 
 template <class T>
-Status launch_forward(const ActivationArguments& f, const T* x, T* y, std::int64_t count, Stream stream) {
-  return detail::launch_activation<Forward>(f, ElementwiseTensors<T, 1, 1>{{x}, {y}}, count, stream);
+Status launch_forward(const ActivationArguments& f, Extent extent, Matrix<const T> x, Matrix<T> y,
+                      Stream stream) {
+  return detail::launch_activation<Forward, T, 1, 1>(f, extent, {{x}, {y}}, stream);
 }
 
 template <class T>
-Status launch_backward(const ActivationArguments& f, const T* x, const T* dy, T* dx, std::int64_t count,
-                       Stream stream) {
-  return detail::launch_activation<Backward>(f, ElementwiseTensors<T, 2, 1>{{x, dy}, {dx}}, count, stream);
+Status launch_backward(const ActivationArguments& f, Extent extent, Matrix<const T> x, Matrix<const T> dy,
+                       Matrix<T> dx, Stream stream) {
+  return detail::launch_activation<Backward, T, 2, 1>(f, extent, {{x, dy}, {dx}}, stream);
 }
 
 template <class T>
-Status launch_jvp(const ActivationArguments& f, const T* x, const T* tx, T* y, T* ty, std::int64_t count,
-                  Stream stream) {
-  return detail::launch_activation<Jvp>(f, ElementwiseTensors<T, 2, 2>{{x, tx}, {y, ty}}, count, stream);
+Status launch_jvp(const ActivationArguments& f, Extent extent, Matrix<const T> x, Matrix<const T> tx,
+                  Matrix<T> y, Matrix<T> ty, Stream stream) {
+  return detail::launch_activation<Jvp, T, 2, 2>(f, extent, {{x, tx}, {y, ty}}, stream);
+}
+
+template <class T>
+Status launch_backward_of_backward(const ActivationArguments& f, Extent extent, Matrix<const T> x,
+                                   Matrix<const T> dy, Matrix<const T> ddx, Matrix<T> ddy, Matrix<T> dx,
+                                   Stream stream) {
+  return detail::launch_activation<BackwardOfBackward, T, 3, 2>(f, extent, {{x, dy, ddx}, {ddy, dx}}, stream);
 }
 
 /// One dtype's kernels, compiled in a file of its own.
-#define ACTIUM_INSTANTIATE_ACTIVATIONS(T)                                                              \
-  template Status launch_forward<T>(const ActivationArguments&, const T*, T*, std::int64_t, Stream);   \
-  template Status launch_backward<T>(const ActivationArguments&, const T*, const T*, T*, std::int64_t, \
-                                     Stream);                                                          \
-  template Status launch_jvp<T>(const ActivationArguments&, const T*, const T*, T*, T*, std::int64_t, Stream);
+#define ACTIUM_INSTANTIATE_ACTIVATIONS(T)                                                                    \
+  template Status launch_forward<T>(const ActivationArguments&, Extent, Matrix<const T>, Matrix<T>, Stream); \
+  template Status launch_backward<T>(const ActivationArguments&, Extent, Matrix<const T>, Matrix<const T>,   \
+                                     Matrix<T>, Stream);                                                     \
+  template Status launch_jvp<T>(const ActivationArguments&, Extent, Matrix<const T>, Matrix<const T>,        \
+                                Matrix<T>, Matrix<T>, Stream);                                               \
+  template Status launch_backward_of_backward<T>(const ActivationArguments&, Extent, Matrix<const T>,        \
+                                                 Matrix<const T>, Matrix<const T>, Matrix<T>, Matrix<T>,     \
+                                                 Stream);
 
 }  // namespace actium::kernels

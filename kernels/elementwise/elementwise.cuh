@@ -1,85 +1,168 @@
 #pragma once
-// The skeleton of every elementwise operation: out[o][i] = function(in[0][i], in[1][i], ...).
+// The engine of the plain elementwise operations: out[o][r, c] = map(in[0][r, c], in[1][r, c], ...).
 //
-// Parallel shape: flat tiles, one block a tile, 16-byte packets; one more block for the ragged edges. Each
-// input is read once and each output written once; outputs may be the inputs themselves, because a thread
-// loads all of its elements before it stores any. Deterministic; no shared memory, no atomics. 64-bit tile
-// bases, 32-bit offsets inside a tile.
+// Parallel shape: each row of the last output is cut into packets of 16 bytes at the output's own packet
+// boundaries, the first and the last of a row ragged. The packets of all rows stand in one sequence, a tile
+// of them a block: no row has a block of its own, and a contiguous tensor is one row. Each input is read once
+// and each output written once; an output may be exactly an input, because a thread loads all of its elements
+// before it stores any. Deterministic; no shared memory, no atomics. One 64-bit division a block, 32-bit
+// arithmetic inside it.
+#include "launch.hpp"
 #include "simt.cuh"
 
 namespace actium::kernels {
 
 template <class T, int Inputs, int Outputs>
 struct ElementwiseTensors {
-  const T* in[Inputs];  // each [count]
-  T* out[Outputs];      // each [count]
+  Matrix<const T> in[Inputs];  // each [rows, cols]
+  Matrix<T> out[Outputs];      // each [rows, cols]
 };
 
-template <class T, int Inputs>
-inline constexpr int kElementwiseTile = kElementwiseThreads* kPacketsPerThread<Inputs>* Packet<T>::kCount;
+// ---------------------------------------------------------------- device functions
 
-// ---------------------------------------------------------------- kernel
+/// A packet of the last output: columns [column + begin, column + end) of its row.
+struct PacketPlace {
+  std::int64_t row, column;
+  int begin, end;
+};
 
-/// `function` is called as function(in, out) with arrays of Compute<T>.
-template <class Function, class T, int Inputs, int Outputs>
-__global__ void __launch_bounds__(kElementwiseThreads)
-    elementwise_kernel(Function function, ElementwiseTensors<T, Inputs, Outputs> tensors,
-                       ElementwisePlan plan) {
+/// The place of packet number `packet` of those that begin with row `first_row`.
+template <int Count>
+__device__ PacketPlace packet_place(const ElementwisePlan& plan, std::int64_t first_row,
+                                    std::int64_t packet) {
+  std::int64_t row = 0, first = packet * Count - plan.misalignment;
+  if (plan.rows > 1) {
+    const unsigned down =  // packet / plan.row_packets
+        plan.inverse_row_packets != 0
+            ? static_cast<unsigned>(std::uint64_t{static_cast<unsigned>(packet)} * plan.inverse_row_packets >>
+                                    31)
+            : packet >= plan.row_packets;
+    row = first_row + down;
+    if (row >= plan.rows) return {0, 0, 0, 0};
+    const unsigned misalignment =
+        (plan.misalignment + static_cast<unsigned>(row) * plan.row_misalignment) % Count;
+    first = (packet - down * plan.row_packets) * Count - misalignment;
+  }
+  const std::int64_t left = plan.cols - first;
+  return {row, first, first < 0 ? static_cast<int>(-first) : 0,
+          left < Count ? static_cast<int>(left) : Count};
+}
+
+template <class T>
+__device__ Packet<T> load_placed(const Matrix<const T>& x, const PacketPlace& place, std::int64_t cols,
+                                 bool shifted_allowed) {
+  constexpr int kCount = Packet<T>::kCount;
+  const T* const p = x.data + place.row * x.row_stride + place.column;
+  if (place.begin == 0 && place.end == kCount) {
+    if (at_packet_boundary(p)) return load_packet(p, true);
+    if (shifted_allowed && place.column >= kCount && place.column <= cols - 2 * kCount)
+      return load_shifted_packet(p);
+  }
+  Packet<T> packet;
+#pragma unroll
+  for (int e = 0; e < kCount; ++e) packet.element[e] = e >= place.begin && e < place.end ? p[e] : T{};
+  return packet;
+}
+
+template <class T>
+__device__ void store_placed(const Matrix<T>& y, const PacketPlace& place, const Packet<T>& packet) {
+  constexpr int kCount = Packet<T>::kCount;
+  T* const p = y.data + place.row * y.row_stride + place.column;
+  if (place.begin == 0 && place.end == kCount && at_packet_boundary(p)) {
+    store_packet(p, packet, true);
+  } else {
+#pragma unroll
+    for (int e = 0; e < kCount; ++e)
+      if (e >= place.begin && e < place.end) p[e] = packet.element[e];
+  }
+}
+
+/// Block `block` of a plan.
+template <class Map, class T, int Inputs, int Outputs>
+__device__ void elementwise_block(const Map& map, const ElementwiseTensors<T, Inputs, Outputs>& tensors,
+                                  const ElementwisePlan& plan, unsigned block) {
   using C = Compute<T>;
   constexpr int kPackets = kPacketsPerThread<Inputs>, kCount = Packet<T>::kCount;
 
-  if (blockIdx.x < plan.tiles) {
-    const std::int64_t tile = plan.head + static_cast<std::int64_t>(blockIdx.x) * kElementwiseTile<T, Inputs>;
-    Packet<T> in[Inputs][kPackets], out[Outputs][kPackets];
+  // In the blocks inside a contiguous tensor every packet is whole and every pointer at a packet boundary.
+  const bool inside = block - plan.inside_first < plan.inside_count;
+  const std::int64_t first_packet = static_cast<std::int64_t>(block) * (kElementwiseThreads * kPackets);
+  const std::int64_t element =
+      first_packet * kCount - plan.misalignment + static_cast<int>(threadIdx.x) * kCount;
+  std::int64_t first_row = 0, packet = 0;  // elsewhere: the block's first row, a packet counted from there on
+
+  Packet<T> in[Inputs][kPackets], out[Outputs][kPackets];
+  if (inside) {
 #pragma unroll
     for (int i = 0; i < Inputs; ++i)
 #pragma unroll
       for (int k = 0; k < kPackets; ++k)
-        in[i][k] = load_packet(tensors.in[i] + tile + (k * kElementwiseThreads + threadIdx.x) * kCount,
-                               plan.aligned_mask >> i & 1);
+        in[i][k] = load_packet(tensors.in[i].data + element + k * (kElementwiseThreads * kCount), true);
+  } else {
+    if (plan.rows > 1) first_row = first_packet / plan.row_packets;
+    packet = first_packet - first_row * plan.row_packets + threadIdx.x;
 #pragma unroll
-    for (int k = 0; k < kPackets; ++k)
+    for (int k = 0; k < kPackets; ++k) {
+      const PacketPlace place = packet_place<kCount>(plan, first_row, packet + k * kElementwiseThreads);
 #pragma unroll
-      for (int e = 0; e < kCount; ++e) {
-        C x[Inputs], y[Outputs];
+      for (int i = 0; i < Inputs; ++i)
+        in[i][k] = load_placed(tensors.in[i], place, plan.cols, plan.apart_mask >> i & 1);
+    }
+  }
+
 #pragma unroll
-        for (int i = 0; i < Inputs; ++i) x[i] = widen(in[i][k].element[e]);
-        function(x, y);
+  for (int k = 0; k < kPackets; ++k)
 #pragma unroll
-        for (int o = 0; o < Outputs; ++o) out[o][k].element[e] = narrow<T>(y[o]);
-      }
+    for (int e = 0; e < kCount; ++e) {
+      C x[Inputs], y[Outputs];
+#pragma unroll
+      for (int i = 0; i < Inputs; ++i) x[i] = widen(in[i][k].element[e]);
+      map(x, y);
+#pragma unroll
+      for (int o = 0; o < Outputs; ++o) out[o][k].element[e] = narrow<T>(y[o]);
+    }
+
+  if (inside) {
 #pragma unroll
     for (int o = 0; o < Outputs; ++o)
 #pragma unroll
       for (int k = 0; k < kPackets; ++k)
-        store_packet(tensors.out[o] + tile + (k * kElementwiseThreads + threadIdx.x) * kCount, out[o][k],
-                     plan.aligned_mask >> (Inputs + o) & 1);
-    return;
+        store_packet(tensors.out[o].data + element + k * (kElementwiseThreads * kCount), out[o][k], true);
+  } else {
+#pragma unroll
+    for (int k = 0; k < kPackets; ++k) {
+      const PacketPlace place = packet_place<kCount>(plan, first_row, packet + k * kElementwiseThreads);
+#pragma unroll
+      for (int o = 0; o < Outputs; ++o) store_placed(tensors.out[o], place, out[o][k]);
+    }
   }
+}
 
-  const std::int64_t skipped = plan.tiles * kElementwiseTile<T, Inputs>;  // between head and tail
-  for (std::int64_t edge = threadIdx.x; edge < plan.edges; edge += kElementwiseThreads) {
-    const std::int64_t index = edge < plan.head ? edge : edge + skipped;
-    C x[Inputs], y[Outputs];
-#pragma unroll
-    for (int i = 0; i < Inputs; ++i) x[i] = widen(tensors.in[i][index]);
-    function(x, y);
-#pragma unroll
-    for (int o = 0; o < Outputs; ++o) tensors.out[o][index] = narrow<T>(y[o]);
-  }
+// ---------------------------------------------------------------- kernel
+
+/// `map` is called as map(in, out) with arrays of Compute<T>.
+template <class Map, class T, int Inputs, int Outputs>
+__global__ void __launch_bounds__(kElementwiseThreads)
+    elementwise_kernel(const __grid_constant__ Map map,
+                       const __grid_constant__ ElementwiseTensors<T, Inputs, Outputs> tensors,
+                       const __grid_constant__ ElementwisePlan plan) {
+  elementwise_block(map, tensors, plan, blockIdx.x);
 }
 
 // ---------------------------------------------------------------- launcher
 
-template <class Function, class T, int Inputs, int Outputs>
-int launch_elementwise(const Function& function, const ElementwiseTensors<T, Inputs, Outputs>& tensors,
-                       std::int64_t count, CUstream_st* stream) {
+template <class Map, class T, int Inputs, int Outputs>
+Status launch_elementwise(const Map& map, const ElementwiseTensors<T, Inputs, Outputs>& tensors,
+                          Extent extent, Stream stream) {
   std::uintptr_t addresses[Inputs + Outputs];
-  for (int i = 0; i < Inputs; ++i) addresses[i] = reinterpret_cast<std::uintptr_t>(tensors.in[i]);
-  for (int o = 0; o < Outputs; ++o) addresses[Inputs + o] = reinterpret_cast<std::uintptr_t>(tensors.out[o]);
-  const ElementwisePlan plan = plan_elementwise(count, sizeof(T), kElementwiseTile<T, Inputs>, addresses);
-  return launch(elementwise_kernel<Function, T, Inputs, Outputs>, plan.blocks(), kElementwiseThreads, stream,
-                function, tensors, plan);
+  for (int i = 0; i < Inputs; ++i) addresses[i] = reinterpret_cast<std::uintptr_t>(tensors.in[i].data);
+  for (int o = 0; o < Outputs; ++o)
+    addresses[Inputs + o] = reinterpret_cast<std::uintptr_t>(tensors.out[o].data);
+  const ElementwisePlan plan =
+      plan_elementwise(extent.rows, extent.cols, sizeof(T), addresses, Outputs,
+                       tensors.out[Outputs - 1].row_stride, kPacketsPerThread<Inputs>);
+  return launch(elementwise_kernel<Map, T, Inputs, Outputs>, plan.blocks, kElementwiseThreads, stream, map,
+                tensors, plan);
 }
 
 }  // namespace actium::kernels

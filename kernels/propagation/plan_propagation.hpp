@@ -6,11 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../plan.hpp"
+
 namespace actium::kernels {
-
-inline constexpr unsigned kLargestGrid = 0x7fffffff;
-
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0); }
 
 // ---------------------------------------------------------------- random
 

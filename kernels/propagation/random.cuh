@@ -1,9 +1,6 @@
 #pragma once
 // x[i] = low + (high - low) u[i] and x[i] = mean + deviation n[i]: random numbers that are a function of
-// (seed, sequence, i) alone. Element i takes word i % 4 of Philox 4x32-10 with key = seed and counter =
-// {i / 4, sequence}, which is what cuRAND's curand_init(seed, sequence, 4 * (i / 4), &state) followed by
-// curand4(&state) gives. The counter is written out here and cuRAND's block function called on it:
-// curand_kernel.h itself would put 218 kB of tables of other generators into every object.
+// (seed, sequence, i) alone: element i takes word i % 4 of Philox block i / 4 (philox.cuh).
 //
 //   u = (word + 1/2) 2^-32, by one fma                                            uniform
 //   n = sqrt(-2 log u0) {sin, cos}(2 pi u1) for the words (0, 1) and (2, 3)       Box and Muller 1958
@@ -12,24 +9,16 @@
 // Exactness: the words and the uniform numbers are bit-equal to the CPU's; the normal ones agree to a few ULP
 // (the device's log, sqrt and sincospi; cuRAND's own normal uses the approximate sine and cosine).
 #include <cuda_runtime.h>
-#include <curand_philox4x32_x.h>
 #include <cstdint>
 
 #include "launch_propagation.hpp"
+#include "philox.cuh"
 #include "propagation/plan_propagation.hpp"
 #include "simt.cuh"
 
 namespace actium::kernels {
 
 // ---------------------------------------------------------------- device functions
-
-/// The four words of block `index` of a (seed, sequence).
-__device__ inline uint4 philox_block(std::uint64_t seed, std::uint64_t sequence, std::uint64_t index) {
-  const auto low = [](std::uint64_t v) { return static_cast<unsigned>(v); };
-  const auto high = [](std::uint64_t v) { return static_cast<unsigned>(v >> 32); };
-  return curand_Philox4x32_10(make_uint4(low(index), high(index), low(sequence), high(sequence)),
-                              make_uint2(low(seed), high(seed)));
-}
 
 /// (word + 1/2) 2^-32: exact in double, rounded to nearest (and perhaps to 1) in float.
 template <class C>

@@ -205,11 +205,6 @@ __global__ void __launch_bounds__(kRowWarpThreads)
 // Packets k, k + threads, ... of a row belong to a thread, then single columns of the tail: which columns
 // depends on `cols` and the block size alone; the pointers only decide how they are moved.
 
-template <class T>
-__device__ bool at_packet_boundary(const T* p) {
-  return reinterpret_cast<std::uintptr_t>(p) % kPacketBytes == 0;
-}
-
 /// body(elements...) for this thread's columns of one or two rows.
 template <class T, class Body, class... Rows>
 __device__ void for_each_column(std::int64_t cols, const Body& body, const T* row /* [cols] */,

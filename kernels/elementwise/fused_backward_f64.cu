@@ -1,0 +1,9 @@
+#include "elementwise/fused_backward.cuh"
+
+namespace actium::kernels {
+
+Status launch_fused_backward_f64(const FusedBackward& call, Stream stream) {
+  return launch_fused_backward_in<double, false>(call, stream);
+}
+
+}  // namespace actium::kernels

@@ -1,0 +1,218 @@
+#pragma once
+// y = residual + scale * dropout(f(x + bias)) in one pass, with everything but x and y optional, element
+// types chosen at run time, and on demand the mask of is_on(x + bias) and the largest |y|. One kernel for
+// each activation and way of computing; options are branches that all threads take alike.
+//
+// Parallel shape: the walk of walk.cuh. Each tensor is read or written once. The mask's words are put
+// together by 8 neighbouring lanes. The maximum is exact, so its order does not matter.
+#include "elementwise/walk.cuh"
+#include "philox.cuh"
+
+namespace actium::kernels {
+
+// ---------------------------------------------------------------- device functions
+
+template <class C>
+struct FusedForwardArguments {
+  WalkPlan plan;
+  Operand x, y, residual;
+  ChannelVector bias, slope;
+  device::Parameters<C> parameters;
+  C scale;  // times 1 / the probability to be kept
+  std::uint32_t dropout_threshold;
+  std::uint64_t dropout_seed, dropout_sequence;
+  std::uint32_t* mask;
+  C quantization_scale, largest;  // of an 8-bit y
+  C* tile_maximum;                // [tiles], or null
+};
+
+// ---------------------------------------------------------------- kernels
+
+/// For __launch_bounds__. Where much is alive at once ptxas would rather spill than have fewer blocks, unless
+/// told that one is enough; 0 leaves it its choice.
+template <ActivationKind K, class C>
+inline constexpr int kLeastBlocks =
+    std::is_same_v<C, double> || K == ActivationKind::sine || K == ActivationKind::snake ? 1 : 0;
+
+template <ActivationKind K, class C, bool Narrow>
+__global__ void __launch_bounds__(kWalkThreads, kLeastBlocks<K, C>)
+    fused_forward_kernel(const __grid_constant__ FusedForwardArguments<C> call) {
+  using Exact = device::Op<K>;
+  const WalkPlan& plan = call.plan;
+  const WalkStart start = walk_start(plan);
+  unsigned char* at_x = first_of(call.x, start);
+  unsigned char* at_residual = first_of(call.residual, start);
+  unsigned char* at_y = first_of(call.y, start);
+  ChannelPlace bias_place = first_channel(call.bias, start.element);
+  ChannelPlace slope_place = first_channel(call.slope, start.element);
+  C maximum = 0;
+
+  for (int step = 0; step < plan.steps; step += kWalkBatch) {
+    RawGroup<C> x[kWalkBatch];
+#pragma unroll
+    for (int k = 0; k < kWalkBatch; ++k) {
+      const int count = start.count(plan, step + k);
+      x[k] = load_group(std::type_identity<C>{}, at_x + k * call.x.step, call.x.dtype, count, start.whole);
+    }
+    at_x += kWalkBatch * call.x.step;
+
+    // The groups pass in a queue, so that the activation's code stands once for each element of a group.
+#pragma unroll 1
+    for (int k = 0; k < kWalkBatch; ++k) {
+      const int count = start.count(plan, step + k);
+      RawGroup<C> residual;
+      if (call.residual.data != nullptr) {
+        residual = load_group(std::type_identity<C>{}, at_residual, call.residual.dtype, count, start.whole);
+        at_residual += call.residual.step;
+      }
+      C v[kWalkGroup], slope[kWalkGroup] = {};
+      widen_group(x[0], call.x.dtype, v);
+      if (count > 0 && call.bias.values.data != nullptr) {
+        C bias[kWalkGroup];
+        load_channels(call.bias, bias_place, bias);
+#pragma unroll
+        for (int e = 0; e < kWalkGroup; ++e) v[e] += bias[e];
+      }
+      if constexpr (kTakesSlopes<K>)
+        if (count > 0 && call.slope.values.data != nullptr) load_channels(call.slope, slope_place, slope);
+
+      unsigned on = 0;
+#pragma unroll
+      for (int e = 0; e < kWalkGroup; ++e) {
+        const device::Parameters<C> parameters = with_slope<K>(call.parameters, call.slope.values, slope[e]);
+        if constexpr (kHasMask<K, C>) on |= (e < count && Exact::is_on(v[e], parameters) ? 1u : 0u) << e;
+        v[e] = FusedOp<K, Narrow>::eval(v[e], parameters).value;
+      }
+      if constexpr (kHasMask<K, C>)
+        if (call.mask != nullptr) {
+          const unsigned lane = threadIdx.x % 8;
+          const unsigned word = or_over_8_lanes(on << (lane * kWalkGroup));
+          if (lane == 0 && count > 0) call.mask[(start.element + (step + k) * plan.element_step) / 32] = word;
+        }
+
+      if (call.dropout_threshold != 0) {
+        const uint4 words =
+            philox_words(call.dropout_seed, call.dropout_sequence,
+                         static_cast<std::uint64_t>(start.element + (step + k) * plan.element_step));
+        if (words.x < call.dropout_threshold) v[0] = 0;
+        if (words.y < call.dropout_threshold) v[1] = 0;
+        if (words.z < call.dropout_threshold) v[2] = 0;
+        if (words.w < call.dropout_threshold) v[3] = 0;
+      }
+      if (call.scale == 0) {
+#pragma unroll
+        for (int e = 0; e < kWalkGroup; ++e) v[e] = finite(v[e]);
+      }
+      if (call.residual.data != nullptr) {
+        C r[kWalkGroup];
+        widen_group(residual, call.residual.dtype, r);
+#pragma unroll
+        for (int e = 0; e < kWalkGroup; ++e) v[e] = device::fma(call.scale, v[e], r[e]);
+      } else {
+#pragma unroll
+        for (int e = 0; e < kWalkGroup; ++e) v[e] *= call.scale;
+      }
+      if (call.quantization_scale != 1) {
+#pragma unroll
+        for (int e = 0; e < kWalkGroup; ++e) v[e] *= call.quantization_scale;
+      }
+      const RawGroup<C> stored = narrow_group(v, call.y.dtype);
+      store_group(at_y, call.y.dtype, count, start.whole, stored);
+      at_y += call.y.step;
+      if (call.tile_maximum != nullptr) {
+        C rounded[kWalkGroup];
+        widen_stored(stored, call.y.dtype, rounded);
+#pragma unroll
+        for (int e = 0; e < kWalkGroup; ++e) {
+          const C exceeding = device::absolute(v[e]);
+          if (e < count)
+            maximum =
+                device::max_nan(maximum, exceeding > call.largest ? exceeding : device::absolute(rounded[e]));
+        }
+      }
+
+      if (call.bias.values.data != nullptr)
+        bias_place.advance(call.bias, call.bias.channel_step, call.bias.rest_step);
+      if constexpr (kTakesSlopes<K>)
+        if (call.slope.values.data != nullptr)
+          slope_place.advance(call.slope, call.slope.channel_step, call.slope.rest_step);
+#pragma unroll
+      for (int next = 1; next < kWalkBatch; ++next) x[next - 1] = x[next];
+    }
+  }
+
+  if (call.tile_maximum != nullptr) {
+    ACTIUM_SHARED(partial, C[kWarpSize]);
+    maximum = block_reduce(Max{}, maximum, partial);
+    if (threadIdx.x == 0) call.tile_maximum[blockIdx.x] = maximum;
+  }
+}
+
+/// amax = max(tile_maximum) / quantization_scale, by one block.
+template <class C>
+__global__ void __launch_bounds__(kFinishThreads)
+    maximum_kernel(const C* tile_maximum, std::int64_t tiles, C quantization_scale, float* amax) {
+  ACTIUM_SHARED(partial, C[kWarpSize]);
+  C maximum = 0;
+  for (std::int64_t i = threadIdx.x; i < tiles; i += kFinishThreads)
+    maximum = device::max_nan(maximum, tile_maximum[i]);
+  maximum = block_reduce(Max{}, maximum, partial);
+  if (threadIdx.x == 0) *amax = static_cast<float>(maximum / quantization_scale);
+}
+
+// ---------------------------------------------------------------- launchers
+
+inline WalkPlan fused_forward_plan(const FusedForward& call) {
+  return call.amax != nullptr ? plan_walk_to_maximum(call.extent.rows, call.extent.cols)
+                              : plan_walk(call.extent.rows, call.extent.cols);
+}
+
+template <class C, bool Narrow>
+Status launch_fused_forward_in(const FusedForward& call, Stream stream) {
+  FusedForwardArguments<C> arguments{};
+  arguments.plan = fused_forward_plan(call);
+  const WalkPlan& plan = arguments.plan;
+  arguments.x = operand_of(call.x, arguments.plan, call.extent.rows);
+  arguments.y = operand_of(call.y, arguments.plan, call.extent.rows);
+  arguments.residual = operand_of(call.residual, arguments.plan, call.extent.rows);
+  arguments.bias = channel_vector(call.bias, call.bias_map, plan);
+  arguments.slope = channel_vector(call.slope, call.slope_map, plan);
+  const double quantization_scale = is_8_bit(call.y.dtype) ? call.quantization_scale : 1;
+  const double inverse_keep = call.dropout.threshold != 0 ? call.dropout.inverse_keep : 1;
+  arguments.scale = static_cast<C>(call.scale * inverse_keep);
+  arguments.dropout_threshold = call.dropout.threshold;
+  arguments.dropout_seed = call.dropout.seed;
+  arguments.dropout_sequence = call.dropout.sequence;
+  arguments.mask = call.mask;
+  arguments.quantization_scale = static_cast<C>(quantization_scale);
+  arguments.largest = call.y.dtype == DType::kE4M3   ? C(e4m3::kLargest)
+                      : call.y.dtype == DType::kE5M2 ? C(e5m2::kLargest)
+                                                     : std::numeric_limits<C>::infinity();
+  arguments.tile_maximum = call.amax != nullptr ? static_cast<C*>(call.scratch) : nullptr;
+  arguments.plan.aligned = groups_are_aligned(plan, {arguments.x, arguments.residual, arguments.y});
+  const auto blocks = static_cast<unsigned>(plan.tiles());
+  Status status = cudaErrorInvalidValue;
+  switch (call.f.kind) {
+#define ACTIUM_ACTIVATION(name, ...)                                                                     \
+  case ActivationKind::name:                                                                             \
+    arguments.parameters = device::make_parameters<ActivationKind::name, C>(call.f.parameters);          \
+    status = launch(fused_forward_kernel<ActivationKind::name, C, Narrow>, blocks, kWalkThreads, stream, \
+                    arguments);                                                                          \
+    break;
+#include <actium/activations.def>
+  }
+  if constexpr (std::is_same_v<C, double>) {
+    return status;  // an 8-bit y is computed in f32
+  } else {
+    if (status != cudaSuccess || call.amax == nullptr) return status;
+    return launch(maximum_kernel<C>, 1u, kFinishThreads, stream, arguments.tile_maximum, plan.tiles(),
+                  arguments.quantization_scale, call.amax);
+  }
+}
+
+/// One way of computing, compiled in a file of its own.
+Status launch_fused_forward_f32(const FusedForward& call, Stream stream);
+Status launch_fused_forward_16_bit(const FusedForward& call, Stream stream);
+Status launch_fused_forward_f64(const FusedForward& call, Stream stream);
+
+}  // namespace actium::kernels
