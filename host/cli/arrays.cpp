@@ -25,6 +25,8 @@ Tensor to_tensor(const Context& ctx, DType dtype, std::span<const double> values
       return rounded<f16>(ctx, values, shape);
     case DType::kBF16:
       return rounded<bf16>(ctx, values, shape);
+    default:
+      break;
   }
   throw Error(ErrorKind::kInvalidArgument, "to_tensor: want one of the four dtypes");
 }
@@ -38,8 +40,13 @@ Tensor evaluate(const Context& ctx, const Activation& f, const Tensor& x, int or
   if (order == 0) {
     forward(ctx, f, x, y);
   } else {
-    const std::vector<double> ones(static_cast<std::size_t>(x.count()), 1.0);
-    backward(ctx, f, x, to_tensor(ctx, x.dtype(), ones, x.shape()), y);
+    const std::vector<double> values(static_cast<std::size_t>(x.count()), 1.0);
+    const Tensor ones = to_tensor(ctx, x.dtype(), values, x.shape());
+    Tensor slope(ctx, x.dtype(), x.shape());
+    if (order == 1)
+      backward(ctx, f, x, ones, y);
+    else
+      backward_of_backward(ctx, f, x, ones, ones, slope, y);
   }
   return y;
 }

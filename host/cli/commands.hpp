@@ -27,6 +27,14 @@ int run_softmax(const SoftmaxCommandOptions& options);
 
 int run_doctor(const CommonOptions& options);
 
+struct AccuracyOptions {
+  std::optional<std::string> name, order, dtype;  ///< none: all
+  bool exhaustive = false;
+  std::optional<std::string> write;  ///< a page whose tables are to be rewritten
+  std::optional<std::string> json;   ///< as in CommonOptions
+};
+int run_accuracy(const AccuracyOptions& options);
+
 struct NotebookOptions : CommonOptions {
   std::vector<std::string> sections;  ///< numbers, or numbers and commas; empty: all
   std::optional<std::string> plots;

@@ -1,4 +1,4 @@
-/// actium eval: an activation or its slope at given points.
+/// actium eval: an activation, its slope or its curvature at given points.
 #include <actium/activation.hpp>
 
 #include "arrays.hpp"
@@ -20,7 +20,8 @@ int run_eval(const EvalOptions& options) {
   const Activation f = Activation::parse(options.name);
   const DType dtype = parse_dtype(options.dtype);
   const std::vector<double> list = parse_number_list("--x", options.x);
-  const int order = parse_integer("--order", options.order, 0, 1, "0 (the value) or 1 (the slope)");
+  const int order =
+      parse_integer("--order", options.order, 0, 2, "0 (the value), 1 (the slope) or 2 (the curvature)");
 
   const Context ctx = open_context(options);
   Output out(options.json);
@@ -34,7 +35,7 @@ int run_eval(const EvalOptions& options) {
                   {"device", ctx.name()},
                   {"x", x},
                   {"y", y}});
-  out.print("{:>24}  {:>24}\n", "x", f.to_string() + (order == 0 ? "" : "'"));
+  out.print("{:>24}  {:>24}\n", "x", f.to_string() + std::string(static_cast<std::size_t>(order), '\''));
   for (std::size_t i = 0; i < x.size(); ++i)
     out.print("{:>24}  {:>24}\n", shortest(x[i], dtype), shortest(y[i], dtype));
   return 0;

@@ -15,16 +15,21 @@
 namespace actium::cli {
 namespace {
 
-// Exit statuses; 0 is success and 1 says that a section of the notebook failed (notebook.cpp).
+// Exit statuses; 0 is success and 1 says that a section of the notebook failed (notebook.cpp)
+// or that an error is beyond its bound (accuracy.cpp).
 constexpr int kUsageError = 2;
 constexpr int kInternalError = 3;
 
 constexpr const char* kListHelp = "numbers separated by commas, or @FILE, or @- for stdin";
 constexpr const char* kDtypeHelp = "f64, f32, f16 or bf16";
 
+void add_json(CLI::App& command, std::optional<std::string>& json) {
+  command.add_option("--json", json, "write JSON to a file, or to stdout for -")->type_name("FILE");
+}
+
 void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "auto, cpu or cuda")->type_name("DEVICE");
-  command.add_option("--json", options.json, "write JSON to a file, or to stdout for -")->type_name("FILE");
+  add_json(command, options.json);
 }
 
 /// Adds the subcommands to the program; parsing fills `options` and sets `chosen`.
@@ -32,14 +37,15 @@ struct Subcommands {
   EvalOptions eval;
   SoftmaxCommandOptions softmax;
   CommonOptions doctor;
+  AccuracyOptions accuracy;
   NotebookOptions notebook;
   std::function<int()> chosen;
 
   void add_eval(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("eval", "evaluate an activation or its slope");
+    CLI::App& command = *app.add_subcommand("eval", "evaluate an activation or its derivatives");
     command.add_option("name", eval.name, "an activation, as gelu or leaky_relu(0.1)")->required();
     command.add_option("--x", eval.x, kListHelp)->required()->type_name("LIST");
-    command.add_option("--order", eval.order, "0: the value, 1: the slope")->type_name("N");
+    command.add_option("--order", eval.order, "0: the value, 1: the slope, 2: the curvature")->type_name("N");
     command.add_option("--dtype", eval.dtype, kDtypeHelp)->type_name("DTYPE");
     add_common(command, eval);
     command.callback([this] { chosen = [this] { return run_eval(eval); }; });
@@ -61,6 +67,20 @@ struct Subcommands {
     CLI::App& command = *app.add_subcommand("doctor", "what was built, what was found, what will be used");
     add_common(command, doctor);
     command.callback([this] { chosen = [this] { return run_doctor(doctor); }; });
+  }
+
+  void add_accuracy(CLI::App& app) {
+    CLI::App& command =
+        *app.add_subcommand("accuracy", "measure errors in ULP against the bounds of the registry");
+    command.add_option("name", accuracy.name, "an activation, as gelu or leaky_relu(0.1); default: all");
+    command.add_option("--order", accuracy.order, "0: the value, 1: the slope, 2: the curvature")
+        ->type_name("N");
+    command.add_option("--dtype", accuracy.dtype, kDtypeHelp)->type_name("DTYPE");
+    command.add_flag("--exhaustive", accuracy.exhaustive, "take every float for f32 (hours)");
+    command.add_option("--write", accuracy.write, "rewrite the tables of this page, docs/accuracy.md")
+        ->type_name("FILE");
+    add_json(command, accuracy.json);
+    command.callback([this] { chosen = [this] { return run_accuracy(accuracy); }; });
   }
 
   void add_notebook(CLI::App& app) {
@@ -130,6 +150,7 @@ int run(int argc, char** argv) {
   subcommands.add_notebook(app);
   subcommands.add_eval(app);
   subcommands.add_softmax(app);
+  subcommands.add_accuracy(app);
   subcommands.add_doctor(app);
   try {
     std::vector<std::string> words = words_of(argc, argv);
