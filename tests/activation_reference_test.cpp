@@ -23,20 +23,23 @@ using reference::Dual;
 constexpr std::uint64_t kSeed = 20240229;
 
 template <ActivationKind>
-constexpr std::array<double, 2> kDefaults = {};
+constexpr std::array<double, kMaxParameters> kDefaults = {};
 #define P0() \
   {}
-#define P1(a, x) \
+#define P1(a, x, u) \
   { x }
-#define P2(a, x, b, y) \
+#define P2(a, x, u, b, y, v) \
   { x, y }
+#define P3(a, x, u, b, y, v, c, z, w) \
+  { x, y, z }
 #define ACTIUM_ACTIVATION(name, parameters, ...) \
   template <>                                    \
-  constexpr std::array<double, 2> kDefaults<ActivationKind::name> = parameters;
+  constexpr std::array<double, kMaxParameters> kDefaults<ActivationKind::name> = parameters;
 #include <actium/activations.def>
 #undef P0
 #undef P1
 #undef P2
+#undef P3
 
 /// What is asserted for results of type T, which the reference computes as Scalar.
 template <class T>
@@ -46,7 +49,8 @@ struct Contract<float> {
   using Scalar = double;
   static constexpr DType dtype = DType::kF32;
   static constexpr double bound = 0.5001;
-  // A slope next to its zero is a difference: right to 2^-40 absolutely, measured in ULP of 2^-16 or more.
+  // A slope or a curvature next to its zero is a difference: right to 2^-40 absolutely, measured in ULP of
+  // 2^-16 or more.
   static constexpr int floor_exponent = -16;
 };
 template <>
@@ -63,39 +67,48 @@ void check(const char* name) {
   using Scalar = typename C::Scalar;
   constexpr Format kFormat = format_of(C::dtype);
   const double* parameters = kDefaults<K>.data();
-  const auto reference = [&](T x) {
-    return reference::value_and_slope<K>(static_cast<Scalar>(x), parameters);
+  using Triple = std::array<Scalar, 3>;
+  const auto reference = [&](T x) -> Triple {
+    const auto y = reference::derivatives<K>(static_cast<Scalar>(x), parameters);
+    return {y.value, y.slope, y.curvature};
   };
 
   std::vector<T> inputs = special_values<T>();
   const auto sampled = std::is_same_v<T, double> ? sample_inputs<T>(kSeed, 1, 1000, 780)
                                                  : sample_inputs<T>(kSeed, 4, 1500, 120);
   inputs.insert(inputs.end(), sampled.begin(), sampled.end());
-  const auto zeros = sign_changes<T>([&](T x) { return reference(x).slope; }, -20, 20);
-  for (T zero : zeros) append_neighbours(zero, 20, inputs);
+  std::array<std::vector<T>, 3> zeros;
+  for (std::size_t order = 1; order < 3; ++order) {
+    zeros[order] = sign_changes<T>([&](T x) { return reference(x)[order]; }, -20, 20);
+    for (T zero : zeros[order]) append_neighbours(zero, 20, inputs);
+  }
 
-  std::array<double, 2> worst = {}, where = {};
+  std::array<double, 3> worst = {}, where = {};
   for (T x : inputs) {
-    const auto y = reference(x);
-    const auto exact = reference::value_and_slope<K>(MpReal(static_cast<double>(x)), parameters);
-    bool next_to_zero = false;
-    for (T zero : zeros) next_to_zero |= std::fabs(x - zero) < T(0.3);
-    const std::array<double, 2> errors = {
-        ulp_error(static_cast<T>(y.value), exact.value, kFormat),
-        next_to_zero ? ulp_error(static_cast<T>(y.slope), exact.slope, kFormat, C::floor_exponent)
-                     : ulp_error(static_cast<T>(y.slope), exact.slope, kFormat)};
-    for (std::size_t order = 0; order < 2; ++order)
-      if (errors[order] > worst[order]) {
-        worst[order] = errors[order];
+    const Triple y = reference(x);
+    const auto e = reference::derivatives<K>(MpReal(static_cast<double>(x)), parameters);
+    const std::array<MpReal, 3> exact = {e.value, e.slope, e.curvature};
+    for (std::size_t order = 0; order < 3; ++order) {
+      bool next_to_zero = false;
+      for (T zero : zeros[order]) next_to_zero |= std::fabs(x - zero) < T(0.3);
+      // 1 + sin(2 alpha x) touches 0 without a change of sign.
+      if (K == ActivationKind::snake && order == 1) next_to_zero |= y[1] < Scalar(0.1);
+      const auto result = static_cast<T>(y[order]);
+      const double error = next_to_zero ? ulp_error(result, exact[order], kFormat, C::floor_exponent)
+                                        : ulp_error(result, exact[order], kFormat);
+      if (error > worst[order]) {
+        worst[order] = error;
         where[order] = static_cast<double>(x);
       }
+    }
     // The value alone is the value of the dual number.
-    const Scalar alone = reference::Formula<K>::value(static_cast<Scalar>(x), parameters);
-    EXPECT_TRUE(alone == y.value || (std::isnan(alone) && std::isnan(y.value))) << name << " at " << x;
+    const Scalar alone = reference::value<K>(static_cast<Scalar>(x), parameters);
+    EXPECT_TRUE(alone == y[0] || (std::isnan(alone) && std::isnan(y[0]))) << name << " at " << x;
   }
-  for (std::size_t order = 0; order < 2; ++order) {
-    std::printf("  %-10s %-4s %s  %.5f ULP at x = %.17g\n", name, std::string(to_string(C::dtype)).c_str(),
-                order == 0 ? "value" : "slope", worst[order], where[order]);
+  for (std::size_t order = 0; order < 3; ++order) {
+    constexpr const char* kFunctionNames[] = {"value", "slope", "curvature"};
+    std::printf("  %-12s %-4s %-9s  %.5f ULP at x = %.17g\n", name, std::string(to_string(C::dtype)).c_str(),
+                kFunctionNames[order], worst[order], where[order]);
     EXPECT_LE(worst[order], C::bound)
         << name << " order " << order << " at x = " << where[order] << ", seed " << kSeed;
   }
@@ -109,7 +122,7 @@ void check(const char* name) {
 TEST(ActivationReference, limits_and_kinks) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity(),
                    kNaN = std::numeric_limits<double>::quiet_NaN();
-  const double slope[] = {0.25, 0};
+  const double slope[] = {0.25, 0, 0};
   struct Limit {
     const char* name;
     Dual<double> low, high, nan;
@@ -144,7 +157,7 @@ TEST(ActivationReference, limits_and_kinks) {
   EXPECT_EQ(reference::value_and_slope<ActivationKind::leaky_relu>(0.0, slope).slope, 0.25);
 }
 
-/// tests/golden/activations.csv holds plain definitions and numerical derivatives in 50 digits
+/// tests/golden/activations.csv holds plain definitions and numerical derivatives, computed with 500 digits
 /// (scripts/make_golden.py).
 TEST(ActivationReference, golden_table) {
   const auto here = std::filesystem::path(__FILE__).parent_path();

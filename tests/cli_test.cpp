@@ -30,7 +30,7 @@ const ClosedForm kClosedForms[] = {
     {"relu", [](Real x) { return x > 0 ? x : 0; }, [](Real x) { return Real{x > 0 ? 1.0L : 0.0L}; }},
     {"leaky_relu(0.25)", [](Real x) { return x > 0 ? x : x / 4; },
      [](Real x) { return x > 0 ? Real{1} : Real{0.25}; }},
-    {"softplus", [](Real x) { return std::log1p(std::exp(x)); }, sigmoid},
+    {"softplus(1)", [](Real x) { return std::log1p(std::exp(x)); }, sigmoid},
     {"gelu", [](Real x) { return x * normal_cdf(x); },
      [](Real x) { return normal_cdf(x) + x * normal_density(x); }},
     {"silu", [](Real x) { return x * sigmoid(x); },
@@ -59,6 +59,22 @@ TEST(CliEval, EqualsClosedForms) {
       EXPECT_EQ(got["x"].get<Vector>(), x);
       expect_close(got["y"], expected, 2e-15);
     }
+  }
+}
+
+TEST(CliEval, OrderTwoIsTheCurvature) {
+  const Vector x = {-8, -2.5, -1, -0.125, 0, 0.5, 1, 3, 8};
+  const std::pair<const char*, Real (*)(Real)> forms[] = {
+      {"tanh", [](Real v) { return -2 * std::tanh(v) / (std::cosh(v) * std::cosh(v)); }},
+      {"gelu", [](Real v) { return normal_density(v) * (2 - v * v); }},
+      {"relu", [](Real) { return Real{0}; }}};
+  for (const auto& [name, curvature] : forms) {
+    const Json got = run_for_json(
+        {"eval", name, "--x", "-8,-2.5,-1,-0.125,0,0.5,1,3,8", "--order", "2", "--device", "cpu"});
+    Vector expected;
+    for (const double v : x) expected.push_back(static_cast<double>(curvature(v)));
+    EXPECT_EQ(got["order"], 2);
+    expect_close(got["y"], expected, 1e-14);
   }
 }
 
@@ -135,7 +151,7 @@ TEST(CliEval, UnknownWords) {
   expect_usage_error({"eval", "gleu", "--x", "1"}, {"no activation 'gleu'", "did you mean 'gelu'?", "mish"});
   expect_usage_error({"eval", "ge\nlu", "--x", "1"}, {"no activation 'ge lu'"});
   expect_usage_error({"eval", "gelu", "--x", "1", "--dtype", "f8"}, {"f8", "bf16"});
-  expect_usage_error({"eval", "gelu", "--x", "1", "--order", "2"}, {"--order: want 0", "got '2'"});
+  expect_usage_error({"eval", "gelu", "--x", "1", "--order", "3"}, {"--order: want 0", "got '3'"});
   expect_usage_error({"eval", "gelu", "--x", "1", "--order", "one"}, {"--order", "one"});
   expect_usage_error({"eval", "gelu", "--x", "1", "--device", "gpu"},
                      {"--device: want auto, cpu or cuda", "gpu"});
@@ -210,6 +226,53 @@ TEST(CliSoftmax, PrintsEverythingWithoutJson) {
   for (const char* text : {"probability", "log probability", "jvp", "logsumexp 0.693147181",
                            "entropy   0.693147181", "jacobian", "0.25", "-0.25"})
     EXPECT_NE(run.out.find(text), std::string::npos) << text << "\n" << run.out;
+}
+
+TEST(CliAccuracy, MeasuresOneFunction) {
+  const Json got = run_for_json({"accuracy", "sigmoid", "--order", "0", "--dtype", "bf16"});
+  EXPECT_EQ(got["exhaustive"], false);
+  EXPECT_EQ(got["measured_on"], "cpu model");
+  ASSERT_EQ(got["figures"].size(), 1u);
+  const Json& figure = got["figures"][0];
+  EXPECT_EQ(figure["activation"], "sigmoid");
+  EXPECT_EQ(figure["dtype"], "bf16");
+  EXPECT_EQ(figure["order"], 0);
+  EXPECT_EQ(figure["inputs"], 65536 - 2 * 127);  // all but NaN
+  EXPECT_GE(figure["max_ulp"].get<double>(), 0.49);
+  EXPECT_LE(figure["max_ulp"].get<double>(), figure["bound"].get<double>());
+  EXPECT_EQ(figure["within_bound"], true);
+  EXPECT_FALSE(figure.contains("naive_max_ulp"));
+  const Json f32 = run_for_json({"accuracy", "silu", "--order", "0", "--dtype", "f32"})["figures"][0];
+  EXPECT_GT(f32["naive_max_ulp"].get<double>(), 1e6);
+  EXPECT_LE(f32["max_ulp"].get<double>(), f32["bound"].get<double>());
+  EXPECT_GT(f32["inputs"].get<double>(), 1e6);
+}
+
+TEST(CliAccuracy, PrintsATable) {
+  const ProgramRun run = run_program({"accuracy", "leaky_relu(0.1)", "--dtype", "f16"});
+  EXPECT_EQ(run.status, 0) << run.out;
+  for (const char* text : {"activation", "max ULP", "misrounded", "bound", "naive ULP", "leaky_relu(0.1)",
+                           "value", "slope", "curvature"})
+    EXPECT_NE(run.out.find(text), std::string::npos) << text << "\n" << run.out;
+  EXPECT_EQ(run.err, "") << "the progress bar is for terminals";
+}
+
+TEST(CliAccuracy, BadInput) {
+  expect_usage_error({"accuracy", "nosuch"}, {"no activation 'nosuch'"});
+  for (const char* order : {"3", "-1", "one", "1.0"})
+    expect_usage_error({"accuracy", "relu", "--order", order},
+                       {"--order: want 0 (the value), 1 (the slope) or 2 (the curvature), got '"});
+  expect_usage_error({"accuracy", "relu", "--dtype", "f8"}, {"no dtype 'f8'"});
+  expect_usage_error({"accuracy", "relu", "--dtype", "f16", "--exhaustive"}, {"--exhaustive: want f32"});
+  const TemporaryFolder folder;
+  const std::string page = folder / "page.md";
+  std::ofstream(page) << "no markers\n";
+  expect_usage_error({"accuracy", "relu", "--write", page}, {"--write: ", "want no name"});
+  if (run_for_json({"accuracy", "relu", "--dtype", "bf16"})["exact"] == true) {
+    expect_usage_error({"accuracy", "--write", page}, {"--write: ", page, "has no tables to replace"});
+    expect_usage_error({"accuracy", "--write", folder / "none.md"}, {"--write: cannot read", "No such file"});
+  }
+  EXPECT_EQ(read_file(page), "no markers\n");
 }
 
 TEST(CliDoctor, SaysWhatWasBuiltFoundAndUsed) {
@@ -380,9 +443,10 @@ TEST(CliNumbers, WholeNumbersAreDecimal) {
   expect_error("1,,2", {"--section: item 2: want 1 to 25, got nothing"});
   expect_error("1,", {"--section: item 2: want 1 to 25, got nothing"});
   expect_error("1,2,x", {"--section: item 3: want 1 to 25, got 'x'"});
-  for (const char* order : {"2", "0x1", "-1", "one"})
+  for (const char* order : {"3", "0x1", "-1", "one"})
     expect_usage_error({"eval", "gelu", "--x", "1", "--order", order},
-                       {"--order: want 0 (the value) or 1 (the slope), got '" + std::string(order) + "'"});
+                       {"--order: want 0 (the value), 1 (the slope) or 2 (the curvature), got '" +
+                        std::string(order) + "'"});
   expect_usage_error({"eval", "gelu", "--x", "1", "--order", ""}, {"--order: want 0", "got nothing"});
 }
 
@@ -442,7 +506,7 @@ TEST(CliPlots, AreDrawnByTheScriptBesideTheProgram) {
 TEST(CliHelp, GoesToStdoutAndSucceeds) {
   const ProgramRun help = run_program({"--help"}), version = run_program({"--version"});
   EXPECT_EQ(help.status, 0);
-  for (const char* command : {"notebook", "eval", "softmax", "doctor"})
+  for (const char* command : {"notebook", "eval", "softmax", "accuracy", "doctor"})
     EXPECT_NE(help.out.find(command), std::string::npos) << command;
   EXPECT_EQ(version.status, 0);
   EXPECT_TRUE(version.out.starts_with("actium ")) << version.out;

@@ -386,13 +386,17 @@ TEST(Launches, EveryOneThatFailsIsReported) {
       EXPECT_TRUE(throws(kind, text, what, [&] { operation.run(ctx); })) << what << ": nothing was thrown";
       emulator::fail_launch(-1, cudaSuccess);
       expect_clean(what);
-      EXPECT_TRUE(operation.read(ctx) == held) << what << " wrote something";
+      // Where there are several launches, those before this one have written, as they did the last time.
+      EXPECT_TRUE(operation.read(ctx) == (k == 0 ? held : known.want)) << what << " wrote something";
       const std::uint64_t before = emulator::counters().launches;
       operation.run(ctx);
       launches = emulator::counters().launches - before;
       EXPECT_TRUE(operation.read(ctx) == known.want) << what;
     }
-    EXPECT_EQ(launches > 1, operation.name.starts_with("signal_statistics")) << operation.name;
+    const auto is = [&](const char* name) { return operation.name.starts_with(name); };
+    EXPECT_EQ(launches > 1,
+              is("signal_statistics") || is("backward with options") || is("parameter_gradient"))
+        << operation.name;
   }
 }
 

@@ -5,6 +5,7 @@
 #   include/         the standard library and <actium/...>
 #   host/            include/, itself, kernels/launch*.hpp and kernels/plan*.hpp; the libraries listed below
 #   host/reference/  never kernels/ nor <actium/device/...>
+#   host/accuracy/   MPFR too
 #   kernels/         include/, itself, CUDA's headers; never host/
 set -euo pipefail
 cd "${1:?usage: include_layers.sh ROOT}"
@@ -13,6 +14,7 @@ standard='^[a-z_0-9]+$'                                              # <vector>
 system='^(fcntl|spawn|unistd|sys/[a-z]+)\.h$'                        # POSIX, for the program
 host_libraries='^(omp|cuda_runtime_api|cublas_v2|cublasLt|cblas|lapacke)\.h$|^Random123/|^boost/math/'
 program_libraries='^(CLI|fmt|nlohmann)/'
+accuracy_libraries='^mpfr\.h$'
 cuda='^(cuda|cublas|curand|cudnn|cub|thrust|nv|cooperative_groups|device_launch|vector_types|driver_types)'
 kernel_libraries='^(cuda_runtime|cuda_fp16|cuda_bf16|cuda_fp8|cooperative_groups|curand_[a-z0-9_]+)\.h$|^cuda/(std/)?[a-z_]+$'
 bridge='^kernels/([a-z_]+/)*(launch|plan)(_[a-z_]+)?\.hpp$'          # what host/ may see of kernels/
@@ -65,6 +67,7 @@ check_include() { # file, line number, " or <, name
         '')
           [[ $name =~ $standard || $name =~ $host_libraries ]] ||
             [[ $file == host/cli/* && ($name =~ $program_libraries || $name =~ $system) ]] ||
+            [[ $file == host/accuracy/* && $name =~ $accuracy_libraries ]] ||
             violation "$at" "not a library of this part of host/: $name"
           ;;
         *) violation "$at" "host/ sees include/, itself and the bridge, not $name" ;;

@@ -5,6 +5,7 @@
 #include <actium/propagation.hpp>
 
 #include <cmath>
+#include <random>
 
 #include <Random123/philox.h>
 #include <cuda_runtime_api.h>
@@ -75,7 +76,9 @@ TEST_F(LargeTest, Activations) {
       put(x, from, xs);
       put(dy, from, dys);
       const std::int64_t element = static_cast<std::int64_t>(sizeof(T));
-      const std::int64_t two_packets = kernels::kElementwiseThreads * 2 * 16 / element;
+      const std::int64_t packet = kernels::kElementwiseThreads * 16 / element,
+                         tile_of_one = kernels::kPacketsPerThread<1> * packet,
+                         tile_of_two = kernels::kPacketsPerThread<2> * packet;
       // The last whole tile, and the edges.
       const auto last_blocks = [&](std::int64_t tile) { return OnlyBlocks{count / tile - 1, count / tile}; };
       const auto expect = [&](const Tensor& got, std::int64_t shown, const auto& f) {
@@ -91,29 +94,299 @@ TEST_F(LargeTest, Activations) {
       const auto relu_of = [](double v, double) { return v > 0 ? v : 0; };
       const auto gradient = [](double v, double d) { return v > 0 ? d : 0 * d; };
       {
-        const OnlyBlocks only = last_blocks(two_packets);
+        const OnlyBlocks only = last_blocks(tile_of_one);
         forward(ctx, relu(), x, y);
         ctx.synchronize();
-        expect(y, two_packets, relu_of);
+        expect(y, tile_of_one, relu_of);
       }
       {
-        const OnlyBlocks only = last_blocks(two_packets / 2);
+        const OnlyBlocks only = last_blocks(tile_of_two);
         backward(ctx, relu(), x, dy, y);
         ctx.synchronize();
-        expect(y, two_packets / 2, gradient);
+        expect(y, tile_of_two, gradient);
         jvp(ctx, relu(), x, dy, y, ty);
         ctx.synchronize();
-        expect(y, two_packets / 2, relu_of);
-        expect(ty, two_packets / 2, gradient);
+        expect(y, tile_of_two, relu_of);
+        expect(ty, tile_of_two, gradient);
         gated_forward(ctx, bilinear(), {.gate = x, .content = dy}, y);
         ctx.synchronize();
-        expect(y, two_packets / 2, [](double a, double b) { return a * b; });
+        expect(y, tile_of_two, [](double a, double b) { return a * b; });
         gated_backward(ctx, bilinear(), {.gate = x, .content = x}, dy, {.gate = y, .content = ty});
         ctx.synchronize();
         for (const Tensor* output : {&y, &ty})
-          expect(*output, two_packets / 2, [](double a, double b) { return a * b; });
+          expect(*output, tile_of_two, [](double a, double b) { return a * b; });
       }
     });
+}
+
+/// Numbers whose sums and products of three are exact in every dtype but the 8-bit ones, up to one rounding.
+template <class T>
+std::vector<T> halves(std::int64_t count, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<T> values;
+  while (std::ssize(values) < count)
+    values.push_back(static_cast<T>(static_cast<double>(random() % 17) / 2 - 4));
+  return values;
+}
+
+TEST_F(LargeTest, DoubleBackward) {
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      SCOPED_TRACE(to_string(dtype));
+      // Past a packet boundary, so that inputs are shifted and the edges ragged.
+      const std::int64_t tile = kernels::kElementwiseThreads * kernels::kPacketsPerThread<3> * 16 /
+                                static_cast<std::int64_t>(sizeof(T)),
+                         from = kPast32 - tile;
+      const Tensor x(ctx, dtype, {kPast32}), dy(ctx, dtype, {kPast32}), ddx(ctx, dtype, {kPast32});
+      Tensor ddy(ctx, dtype, {kPast32}), dx(ctx, dtype, {kPast32 + 1});
+      const TensorView shifted(static_cast<T*>(dx.view().data()) + 1, Shape{kPast32});
+      const auto xs = halves<T>(tile, kSeed), dys = halves<T>(tile, kSeed + 1),
+                 ddxs = halves<T>(tile, kSeed + 2);
+      put(x, from, xs);
+      put(dy, from, dys);
+      put(ddx, from, ddxs);
+      {
+        const OnlyBlocks only{(kPast32 + 1) / tile - 1, (kPast32 + 1) / tile};
+        backward_of_backward(ctx, relu_squared(), x, dy, ddx, ddy, shifted);
+        ctx.synchronize();
+      }
+      const auto got_ddy = get<T>(ddy, from, tile), got_dx = get<T>(dx, from + 1, tile);
+      for (std::size_t i = 0; i < xs.size(); ++i) {
+        const double v = static_cast<double>(xs[i]), d = static_cast<double>(dys[i]),
+                     dd = static_cast<double>(ddxs[i]);
+        ASSERT_EQ(got_ddy[i], v > 0 ? dd * 2 * v : 0) << i;
+        ASSERT_EQ(got_dx[i], v > 0 ? dd * d * 2 : 0) << i;
+      }
+    });
+}
+
+TEST_F(LargeTest, Lists) {
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      SCOPED_TRACE(to_string(dtype));
+      const std::int64_t tile = kernels::kElementwiseThreads * kernels::kPacketsPerThread<1> * 16 /
+                                static_cast<std::int64_t>(sizeof(T)),
+                         last = kPast32 / tile, shown = kPast32 - last * tile;
+      const Tensor x(ctx, dtype, {kPast32}), other(ctx, dtype, {tile + 1});
+      Tensor y(ctx, dtype, {kPast32}), other_y(ctx, dtype, {tile + 1});
+      const auto xs = halves<T>(shown, kSeed);
+      put(x, last * tile, xs);
+      const ForwardPair pairs[] = {{other, other_y}, {x, y}};
+      {
+        const OnlyBlocks only{2 + last};  // the first tensor has two blocks
+        forward_many(ctx, identity(), pairs);
+        ctx.synchronize();
+      }
+      EXPECT_EQ(get<T>(y, last * tile, shown), std::vector<double>(xs.begin(), xs.end()));
+    });
+}
+
+TEST_F(LargeTest, StridedRows) {
+  const std::int64_t cols = 100, stride = 131, rows = kPast32 / cols + 2, tail = 300, from = rows - tail;
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      SCOPED_TRACE(to_string(dtype));
+      const Tensor x(ctx, dtype, {rows * stride});
+      Tensor y(ctx, dtype, {rows * (stride + 1)});
+      const std::int64_t x_strides[] = {stride, 1}, y_strides[] = {stride + 1, 1};
+      const ConstTensorView in(x.view().data(), dtype, {rows, cols}, x_strides);
+      const TensorView out(y.view().data(), dtype, {rows, cols}, y_strides);
+      const Tensor bias(ctx, halves<T>(cols, kSeed + 1));
+      const auto xs = halves<T>(tail * stride, kSeed), biases = halves<T>(cols, kSeed + 1);
+      put(x, from * stride, xs);
+      const auto expect = [&](std::int64_t shown, bool biased) {
+        ASSERT_LE(shown, tail);
+        const auto got = get<T>(y, (rows - shown) * (stride + 1), shown * (stride + 1));
+        for (std::int64_t r = 0; r < shown; ++r)
+          for (std::int64_t c = 0; c < cols; ++c) {
+            const double v =
+                static_cast<double>(xs[static_cast<std::size_t>((tail - shown + r) * stride + c)]) +
+                (biased ? static_cast<double>(biases[static_cast<std::size_t>(c)]) : 0);
+            ASSERT_EQ(got[static_cast<std::size_t>(r * (stride + 1) + c)], v > 0 ? v : 0) << r << ", " << c;
+          }
+      };
+      const std::uintptr_t addresses[] = {reinterpret_cast<std::uintptr_t>(in.data()),
+                                          reinterpret_cast<std::uintptr_t>(out.data())};
+      const auto plan = kernels::plan_elementwise(rows, cols, sizeof(T), addresses, 1, stride + 1,
+                                                  kernels::kPacketsPerThread<1>);
+      {
+        const OnlyBlocks only{plan.blocks - 2, plan.blocks - 1};
+        forward(ctx, relu(), in, out);
+        ctx.synchronize();
+      }
+      expect(kernels::kElementwiseThreads * kernels::kPacketsPerThread<1> / plan.row_packets, false);
+      const auto walk = kernels::plan_walk(rows, cols);
+      {
+        const OnlyBlocks only{walk.tiles() - 2, walk.tiles() - 1};
+        forward(ctx, relu(), in, out, {.bias = bias});
+        ctx.synchronize();
+      }
+      expect(walk.tile_rows, true);
+    });
+}
+
+// ---------------------------------------------------------------- fused elementwise
+
+/// Past 2^34 elements, where the blocks of random words for dropout need a counter of more than 32 bits.
+TEST_F(LargeTest, FusedForwardAndBackward) {
+  const std::int64_t cols = 128, rows = (std::int64_t{1} << 27) + 77, count = rows * cols, tail = 16384;
+  const Shape shape{rows, cols};
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      SCOPED_TRACE(to_string(dtype));
+      const std::int64_t from = count - tail;
+      const Tensor x(ctx, dtype, shape), residual(ctx, dtype, shape), slopes(ctx, dtype, {rows});
+      Tensor y(ctx, dtype, shape), mask(ctx, DType::kF32, {mask_words(count)});
+      auto* const words = static_cast<std::uint32_t*>(mask.view().data());
+      const auto xs = halves<T>(tail, kSeed), rs = halves<T>(tail, kSeed + 1),
+                 bs = halves<T>(cols, kSeed + 2), ss = halves<T>(tail / cols, kSeed + 3);
+      const Tensor bias(ctx, bs);
+      put(x, from, xs);
+      put(residual, from, rs);
+      put(slopes, from / cols, ss);
+      const kernels::WalkPlan walk = kernels::plan_walk(1, count);
+      const std::int64_t shown = count - (walk.tiles() - 1) * walk.tile_columns;
+      ASSERT_LE(shown, tail);
+      const OnlyBlocks only{walk.tiles() - 1};
+      const Dropout dropout{.p = 0.5, .key = {.seed = 5}};
+      const auto expect = [&](const char* what, const auto& f) {  // f of x, residual, bias, slope
+        ctx.synchronize();
+        const auto got = get<T>(y, count - shown, shown);
+        for (std::int64_t i = tail - shown; i < tail; ++i) {
+          const auto at = static_cast<std::size_t>(i);
+          const auto number = [&](const std::vector<T>& list, std::int64_t k) {
+            return static_cast<double>(list[static_cast<std::size_t>(k)]);
+          };
+          const bool kept = philox_word(5, from + i) >= 0x80000000u;
+          const double want =
+              f(number(xs, i), number(rs, i), number(bs, i % cols), number(ss, i / cols), kept);
+          ASSERT_EQ(got[at - static_cast<std::size_t>(tail - shown)],
+                    static_cast<double>(static_cast<T>(want)))
+              << what << " " << i;
+        }
+      };
+      forward(ctx, leaky_relu(), x, y,
+              {.bias = bias,
+               .residual = residual,
+               .dropout = dropout,
+               .slope = slopes,
+               .channel_axis = 0,
+               .mask = words});
+      expect("forward", [](double v, double r, double b, double s, bool kept) {
+        return r + (kept ? 2 * (v + b > 0 ? v + b : s * (v + b)) : 0);
+      });
+      backward(ctx, leaky_relu(), x, residual, y,
+               {.bias = bias, .dropout = dropout, .slope = slopes, .channel_axis = 0});
+      const auto gradient = [](double v, double r, double b, double s, bool kept) {
+        return kept ? 2 * r * (v + b > 0 ? 1 : s) : 0 * r;
+      };
+      expect("backward", gradient);
+      backward_from_mask(ctx, leaky_relu(), words, residual, y,
+                         {.dropout = dropout, .slope = slopes, .channel_axis = 0});
+      expect("backward_from_mask", gradient);
+      backward_from_output(ctx, leaky_relu(0.5), x, residual, y);
+      expect("backward_from_output",
+             [](double v, double r, double, double, bool) { return v > 0 ? r : r / 2; });
+    });
+}
+
+/// The launchers themselves, whose scratch memory begins as zeros: most tiles do not run.
+class LargeSums : public LargeTest {
+ protected:
+  struct Zeros {
+    explicit Zeros(std::size_t bytes) {
+      EXPECT_EQ(cudaMalloc(&data, bytes), cudaSuccess);
+      EXPECT_EQ(cudaMemset(data, 0, bytes), cudaSuccess);
+    }
+    Zeros(const Zeros&) = delete;
+    ~Zeros() { cudaFree(data); }
+    void* data = nullptr;
+  };
+  static kernels::AnyMatrix any(const Tensor& t) {
+    return {const_cast<void*>(t.view().data()), 0, t.dtype()};
+  }
+};
+
+TEST_F(LargeSums, LargestMagnitude) {
+  const Tensor x(ctx, DType::kBF16, {kPast32});
+  Tensor y(ctx, DType::kE4M3, {kPast32}), amax(ctx, DType::kF32, {1});
+  put(x, kPast32 - 1, std::vector<bf16>{bf16(-20.0)});
+  kernels::FusedForward call{.f = {ActivationKind::identity, {}}, .extent = {1, kPast32}};
+  call.x = any(x);
+  call.y = any(y);
+  call.quantization_scale = 4;
+  call.amax = static_cast<float*>(amax.view().data());
+  const Zeros scratch(kernels::fused_forward_scratch(call));
+  call.scratch = scratch.data;
+  const OnlyBlocks only{0, kernels::plan_walk_to_maximum(1, kPast32).tiles() - 1};
+  ASSERT_EQ(kernels::launch_fused_forward(call, nullptr), cudaSuccess);
+  ctx.synchronize();
+  EXPECT_EQ(get<float>(amax, 0, 1), std::vector<double>{20});
+  e4m3 last;
+  ASSERT_EQ(cudaMemcpy(&last, static_cast<e4m3*>(y.view().data()) + kPast32 - 1, 1, cudaMemcpyDefault),
+            cudaSuccess);
+  EXPECT_EQ(float{last}, -80.0f);
+}
+
+TEST_F(LargeSums, BiasGradient) {
+  const std::int64_t cols = 128, rows = kPast32 / cols, count = rows * cols;
+  for (const DType dtype : {DType::kF64, DType::kBF16})
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      SCOPED_TRACE(to_string(dtype));
+      const Tensor dy(ctx, dtype, {count});
+      Tensor dx(ctx, dtype, {count}), dbias(ctx, dtype, {cols});
+      const auto dys = halves<T>(2 * cols, kSeed);
+      put(dy, count - 2 * cols, dys);
+      kernels::FusedBackward call{.f = {ActivationKind::identity, {}}, .extent = {1, count}};
+      call.x = call.dy = any(dy);
+      call.dx = any(dx);
+      call.bias_map = {cols, 1};
+      call.dbias = any(dbias);
+      const Zeros scratch(kernels::fused_backward_scratch(call));
+      call.scratch = scratch.data;
+      const auto plan = kernels::plan_channel_sum(1, count, cols, 1);
+      ASSERT_GT(plan.walk.tiles(), 6);
+      {
+        const std::int64_t tiles = plan.walk.tiles();
+        const OnlyBlocks only{0, 1, 2, 3, tiles - 2, tiles - 1};  // the second stage has four blocks
+        ASSERT_EQ(kernels::launch_fused_backward(call, nullptr), cudaSuccess);
+        ctx.synchronize();
+      }
+      const auto got = get<T>(dbias, 0, cols), last = get<T>(dx, count - 2 * cols, 2 * cols);
+      EXPECT_EQ(last, std::vector<double>(dys.begin(), dys.end()));
+      for (std::size_t c = 0; c < static_cast<std::size_t>(cols); ++c)
+        ASSERT_EQ(got[c],
+                  static_cast<double>(dys[c]) + static_cast<double>(dys[c + static_cast<std::size_t>(cols)]))
+            << c;
+    });
+}
+
+TEST_F(LargeSums, ParameterGradient) {
+  for (const DType dtype : {DType::kF64, DType::kF16})
+    for (const std::int64_t channels : {1, 3}) {  // down columns of one channel, and along rows of three
+      visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+        SCOPED_TRACE(std::string(to_string(dtype)) + ", channels " + std::to_string(channels));
+        const std::int64_t inner = kPast32 / channels, count = inner * channels;
+        const Tensor x(ctx, dtype, {count}), dy(ctx, dtype, {count});
+        Tensor dp(ctx, DType::kF64, {1, channels});
+        put(x, count - 3, std::vector<T>{T(-0.5), T(-1.5), T(2.0)});
+        put(dy, count - 3, std::vector<T>{T(1.0), T(3.0), T(5.0)});
+        kernels::ParameterGradient call{.f = {ActivationKind::prelu, {0.25}}, .extent = {1, count}};
+        call.x = any(x);
+        call.dy = any(dy);
+        call.map = {channels, inner};
+        call.dp = any(dp);
+        const Zeros scratch(kernels::parameter_gradient_scratch(call));
+        call.scratch = scratch.data;
+        const auto plan = kernels::plan_channel_sum(1, count, channels, inner);
+        {
+          const OnlyBlocks only{0, channels - 1, plan.walk.tiles() - 1};
+          ASSERT_EQ(kernels::launch_parameter_gradient(call, nullptr), cudaSuccess);
+          ctx.synchronize();
+        }
+        EXPECT_EQ(get<double>(dp, channels - 1, 1), std::vector<double>{-5});
+      });
+    }
 }
 
 // ---------------------------------------------------------------- softmax: the last rows

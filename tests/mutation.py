@@ -11,8 +11,11 @@ survives that docs/mutation.md does not list as equivalent, or when the score is
 import argparse, collections, concurrent.futures, fnmatch, json, os, pathlib, random, re, shutil, subprocess, sys, tempfile, time
 
 LIBRARY = 'tests/libactium_emulated.so'
-SUITE_OF = {'activation': 'activation', 'gated': 'gated', 'softmax': 'softmax', 'random': 'random', 'signal': 'propagation'}
+SUITE_OF = {'activation': 'activation', 'gated': 'gated', 'softmax': 'softmax', 'random': 'random', 'signal': 'propagation',
+            **dict.fromkeys(('channel', 'forward', 'fused', 'parameter'), 'elementwise_kernels')}
+FOR_DEVICES = {*SUITE_OF.values()} - {'elementwise_kernels'}  # suites that have the CPU's tests too
 SUITES = tuple(SUITE_OF)
+ALIKE = 'softmax_f(16|64)|gated_f(16|64)|activation_f(16|64)|forward_many_(f16|f64)|(backward|gradient)_f64|backward_16'
 QUICK = {'ACTIUM_QUICK': '1'}
 ORDERS = [{'ACTIUM_EMULATOR_SCHEDULE': schedule, 'ACTIUM_EMULATOR_POISON': poison}
           for schedule, poison in [('forward', '0xff'), ('reverse', '0xff'), ('random:1', '0x7f')]]
@@ -156,7 +159,8 @@ class Tree:
     def checks(self, units):
         """(suite, environment) of every check, the quickest to fail first."""
         names = {SUITE_OF[re.split('[_.]', pathlib.Path(unit).name)[0]] for unit in units}
-        suites = [s for s in SUITE_OF.values() if s in names]
+        names |= {'elementwise_kernels'} if 'activation' in names else set()  # strides
+        suites = [s for s in dict.fromkeys(SUITE_OF.values()) if s in names]
         checks = [(s, QUICK | order) for order in ORDERS for s in suites] + [(s, QUICK | FORWARD) for s in ('schedules', 'large')]
         return checks + ([] if self.sanitized else [(s, FORWARD) for s in suites]) + [('kernel_gaps', QUICK | FORWARD)]
 
@@ -164,7 +168,7 @@ class Tree:
         """Why a check does not pass over the library in `folder`; None where it does."""
         suite, env = check
         start, name = time.monotonic(), (suite, *env.values())
-        cases = '*/emulated*' if suite in SUITE_OF.values() else '*'
+        cases = '*/emulated*' if suite in FOR_DEVICES else '*'
         status, output = shell([f'tests/{suite}_emulated_test', '--gtest_brief=1', '--gtest_fail_fast', f'--gtest_filter={cases}'],
                                self.build, self.limits.get(name, 600), {'LD_LIBRARY_PATH': str(folder), 'TSAN_OPTIONS': 'halt_on_error=1', **env})
         if status == 0:
@@ -185,7 +189,7 @@ def verdict(trees, mutant):
         (folder / mutant.file).write_text(mutant.text)
         for tree in trees:
             # First one file and the checks most likely to fail; of the others f16 is like bf16, and f64 like f32.
-            units = [u for u in tree.units(mutant.file) if not re.search('softmax_f(16|64)|gated_f(16|64)|activation_f(16|64)', u)]
+            units = [u for u in tree.units(mutant.file) if not re.search(ALIKE, u)]
             first = [u for u in units if '_f32' in u][-1:] or units
             for some in (units,) if tree.sanitized or first == units else (first, units):
                 if not tree.make(some, folder):

@@ -1,6 +1,8 @@
 // The grids that the kernels are launched with, by playing through the kernels' index arithmetic.
 #include <gtest/gtest.h>
 #include <actium/dtype.hpp>
+#include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
@@ -14,12 +16,12 @@ constexpr std::int64_t kLargestGrid = 0x7fffffff;
 
 // ---------------------------------------------------------------- elementwise
 
-/// The constants of kernels/elementwise/elementwise.cuh for one element size and number of inputs.
+/// One element size and number of packets a thread, and the kernel's index arithmetic for them.
 struct Geometry {
   std::int64_t element_bytes;
-  std::int64_t packets;  // a thread
-  std::int64_t packet() const { return static_cast<std::int64_t>(kPacketBytes) / element_bytes; }
-  std::int64_t tile() const { return kElementwiseThreads * packets * packet(); }
+  int packets;
+  std::int64_t count() const { return static_cast<std::int64_t>(kPacketBytes) / element_bytes; }
+  std::int64_t tile() const { return kElementwiseThreads * std::int64_t{packets}; }  // in packets
   std::string to_string() const {
     return std::to_string(element_bytes) + " bytes, " + std::to_string(packets) + " packets";
   }
@@ -27,146 +29,255 @@ struct Geometry {
 const std::vector<Geometry> kGeometries = [] {
   std::vector<Geometry> list;
   for (const std::int64_t bytes : {2, 4, 8})
-    for (const std::int64_t packets : {kPacketsPerThread<1>, kPacketsPerThread<2>, kPacketsPerThread<3>})
-      list.push_back({bytes, packets});
+    for (const int packets : {1, 2, 4}) list.push_back({bytes, packets});
   return list;
 }();
 
-/// Calls touch(first, count) for everything that the kernel's threads touch, in the kernel's own arithmetic.
-template <class Touch>
-void play(const ElementwisePlan& plan, const Geometry& geometry, const Touch& touch) {
-  for (std::int64_t block = 0; block < plan.blocks(); ++block) {
-    if (block < plan.tiles) {
-      const std::int64_t tile = plan.head + block * geometry.tile();
-      for (int thread = 0; thread < kElementwiseThreads; ++thread)
-        for (int k = 0; k < geometry.packets; ++k)
-          touch(tile + (k * kElementwiseThreads + thread) * geometry.packet(), geometry.packet());
-    } else {
-      const std::int64_t skipped = plan.tiles * geometry.tile();
-      for (int thread = 0; thread < kElementwiseThreads; ++thread)
-        for (std::int64_t edge = thread; edge < plan.edges; edge += kElementwiseThreads)
-          touch(edge < plan.head ? edge : edge + skipped, 1);
-    }
-  }
+constexpr std::uintptr_t kAddress = 0x7f0000000000;
+
+/// The plan of one input at a packet boundary and one output `misalignment` elements past one.
+ElementwisePlan plan_for(std::int64_t rows, std::int64_t cols, std::int64_t stride, const Geometry& geometry,
+                         std::int64_t misalignment) {
+  const std::uintptr_t addresses[] = {
+      0x100000000, kAddress + static_cast<std::uintptr_t>(misalignment * geometry.element_bytes)};
+  return plan_elementwise(rows, cols, geometry.element_bytes, addresses, 1, stride, geometry.packets);
 }
 
-ElementwisePlan plan_for(std::int64_t count, const Geometry& geometry, std::int64_t misalignment) {
-  const std::uintptr_t addresses[] = {
-      0x7f0000000000, 0x7f0000000000 + static_cast<std::uintptr_t>(misalignment * geometry.element_bytes)};
-  return plan_elementwise(count, geometry.element_bytes, geometry.tile(), addresses);
+/// The kernel's packet_place for one thread's packet: row, first column (maybe negative), and whether the row
+/// is there.
+struct Place {
+  std::int64_t row, first;
+  bool there;
+};
+Place place_of(const ElementwisePlan& plan, const Geometry& geometry, std::int64_t block,
+               std::int64_t local) {
+  const std::int64_t first_packet = block * geometry.tile();
+  const std::int64_t first_row = plan.rows > 1 ? first_packet / plan.row_packets : 0;
+  const std::int64_t packet = first_packet - first_row * plan.row_packets + local;
+  if (plan.rows == 1) return {0, packet * geometry.count() - plan.misalignment, true};
+  const unsigned down =
+      plan.inverse_row_packets != 0
+          ? static_cast<unsigned>(std::uint64_t{static_cast<unsigned>(packet)} * plan.inverse_row_packets >>
+                                  31)
+          : packet >= plan.row_packets;
+  EXPECT_EQ(down, packet / plan.row_packets);
+  const std::int64_t row = first_row + down;
+  const unsigned misalignment = (plan.misalignment + static_cast<unsigned>(row) * plan.row_misalignment) %
+                                static_cast<unsigned>(geometry.count());
+  return {row, (packet - down * plan.row_packets) * geometry.count() - misalignment, row < plan.rows};
 }
 
 TEST(PlanElementwise, EveryElementOnceByPlayingTheKernel) {
   for (const Geometry& geometry : kGeometries) {
     SCOPED_TRACE(geometry.to_string());
-    std::vector<std::int64_t> lengths;
-    for (std::int64_t length = 0; length <= 70; ++length) lengths.push_back(length);
+    std::vector<std::array<std::int64_t, 3>> shapes;  // rows, cols, stride
+    const std::int64_t tile = geometry.tile() * geometry.count();
+    for (std::int64_t length = 1; length <= 40; ++length) shapes.push_back({1, length, length});
     for (std::int64_t tiles = 1; tiles <= 3; ++tiles)
-      for (std::int64_t extra = -10; extra <= 10; ++extra) lengths.push_back(tiles * geometry.tile() + extra);
-    for (const std::int64_t length : {127, 255, 256, 257, 1000, 5003}) lengths.push_back(length);
-    for (const std::int64_t length : lengths)
-      for (std::int64_t misalignment = 0; misalignment < geometry.packet(); ++misalignment) {
-        const ElementwisePlan plan = plan_for(length, geometry, misalignment);
-        std::vector<int> touched(static_cast<std::size_t>(length));
-        bool inside = true;
-        play(plan, geometry, [&](std::int64_t first, std::int64_t count) {
-          if (first < 0 || first + count > length)
-            inside = false;
-          else
-            for (std::int64_t i = 0; i < count; ++i) ++touched[static_cast<std::size_t>(first + i)];
-        });
-        ASSERT_TRUE(inside) << length << " elements at " << misalignment;
-        for (std::int64_t i = 0; i < length; ++i)
-          ASSERT_EQ(touched[static_cast<std::size_t>(i)], 1)
-              << "element " << i << " of " << length << " at " << misalignment;
+      for (std::int64_t extra = -9; extra <= 9; ++extra) shapes.push_back({1, tiles * tile + extra, 7});
+    for (const std::int64_t cols : {1, 2, 3, 5, 8, 31, 64, 257, 1000})
+      for (std::int64_t stride = cols; stride <= cols + 9; ++stride)
+        for (const std::int64_t rows : {2, 3, 17, 300}) shapes.push_back({rows, cols, stride});
+    shapes.push_back({3, (kInverseMaxRowPackets + 1) * geometry.count(), 5000000});
+    for (const auto& [rows, cols, stride] : shapes)
+      for (std::int64_t misalignment = 0; misalignment < geometry.count(); ++misalignment) {
+        const ElementwisePlan plan = plan_for(rows, cols, stride, geometry, misalignment);
+        std::vector<int> touched(static_cast<std::size_t>(rows * cols));
+        bool at_boundaries = true;
+        for (std::int64_t block = 0; block < plan.blocks; ++block)
+          for (std::int64_t local = 0; local < geometry.tile(); ++local) {
+            const auto [row, first, there] = place_of(plan, geometry, block, local);
+            if (!there) continue;
+            at_boundaries &= (misalignment + row * stride + first) % geometry.count() == 0;
+            for (std::int64_t c = std::max<std::int64_t>(first, 0);
+                 c < std::min(first + geometry.count(), cols); ++c)
+              ++touched[static_cast<std::size_t>(row * cols + c)];
+          }
+        ASSERT_TRUE(at_boundaries);
+        ASSERT_EQ(std::count(touched.begin(), touched.end(), 1), rows * cols)
+            << rows << " x " << cols << ", stride " << stride << " at " << misalignment;
       }
   }
 }
 
-/// What makes the playing above true for every length: the parts lie one after the other and fill the whole.
-void expect_partition(const ElementwisePlan& plan, std::int64_t count, const Geometry& geometry,
-                      std::int64_t misalignment) {
-  const std::int64_t body = plan.tiles * geometry.tile(), tail = plan.edges - plan.head;
-  ASSERT_TRUE(plan.head >= 0 && plan.tiles >= 0 && tail >= 0) << count;
-  ASSERT_EQ(plan.head + body + tail, count);
-  ASSERT_LT(tail, geometry.tile()) << "a tail is less than a tile";
-  ASSERT_LT(plan.head, geometry.packet()) << "a head is less than a packet";
-  ASSERT_TRUE((misalignment + plan.head) % geometry.packet() == 0 || plan.head == count)
-      << "the head ends at a packet boundary, or with the tensor";
-}
-
-TEST(PlanElementwise, EveryLengthAtEveryMisalignment) {
+// Blocks that are said to be inside have whole packets only, and all blocks but the first and the last are.
+TEST(PlanElementwise, InsideBlocks) {
   for (const Geometry& geometry : kGeometries)
-    for (std::int64_t misalignment = 0; misalignment < geometry.packet(); ++misalignment)
-      for (std::int64_t length = 0; length <= 9000; ++length) {
-        const ElementwisePlan plan = plan_for(length, geometry, misalignment);
-        ASSERT_NO_FATAL_FAILURE(expect_partition(plan, length, geometry, misalignment))
-            << geometry.to_string() << " at " << misalignment;
-        ASSERT_EQ(plan.blocks(), plan.tiles + (plan.edges > 0 ? 1 : 0));
-        ASSERT_EQ(plan.blocks() == 0, length == 0) << "a grid of no blocks must not be launched";
+    for (std::int64_t misalignment = 0; misalignment < geometry.count(); ++misalignment)
+      for (const std::int64_t cols :
+           {std::int64_t{1}, std::int64_t{1000}, std::int64_t{5000}, std::int64_t{8192}, std::int64_t{8193},
+            std::int64_t{40960}, std::int64_t{40961}, (std::int64_t{1} << 32) + 5, std::int64_t{1} << 38}) {
+        const std::uintptr_t at = static_cast<std::uintptr_t>(misalignment * geometry.element_bytes);
+        const std::uintptr_t alike[] = {kAddress + at, kAddress + (1 << 20) + at},
+                             unlike[] = {kAddress + at,
+                                         kAddress + at + static_cast<std::uintptr_t>(geometry.element_bytes)};
+        const auto plan = [&](const auto& addresses, std::int64_t rows) {
+          return plan_elementwise(rows, cols, geometry.element_bytes, addresses, 1, cols, geometry.packets);
+        };
+        EXPECT_EQ(plan(unlike, 1).inside_count, 0u);
+        EXPECT_EQ(plan(alike, 2).inside_count, 0u);
+        const ElementwisePlan inside = plan(alike, 1);
+        const std::int64_t end = std::int64_t{inside.inside_first} + inside.inside_count;
+        ASSERT_LE(end, inside.blocks + (inside.inside_count == 0));
+        if (inside.inside_count > 0) {
+          EXPECT_GE(place_of(inside, geometry, inside.inside_first, 0).first, 0);
+          EXPECT_LE(place_of(inside, geometry, end - 1, geometry.tile() - 1).first + geometry.count(), cols);
+        }
+        EXPECT_GE(inside.inside_count + 2, inside.blocks);
       }
 }
 
 TEST(PlanElementwise, SizesBeyond32Bits) {
-  for (const Geometry& geometry : kGeometries)
-    for (const std::int64_t count :
-         {(std::int64_t{1} << 31) - 1, std::int64_t{1} << 31, (std::int64_t{1} << 31) + 1,
-          (std::int64_t{1} << 32) - 1, (std::int64_t{1} << 32) + 5, (std::int64_t{1} << 37) + 3,
-          std::int64_t{1} << 40})
-      for (std::int64_t misalignment = 0; misalignment < geometry.packet(); ++misalignment) {
-        const ElementwisePlan plan = plan_for(count, geometry, misalignment);
-        ASSERT_NO_FATAL_FAILURE(expect_partition(plan, count, geometry, misalignment))
-            << geometry.to_string();
-        // The last thread of the last tile, in the kernel's arithmetic, ends where the tail begins.
-        const std::int64_t tile = plan.head + (plan.tiles - 1) * geometry.tile();
-        const std::int64_t offset =
-            ((geometry.packets - 1) * kElementwiseThreads + kElementwiseThreads - 1) * geometry.packet();
-        ASSERT_EQ(tile + offset + geometry.packet(), count - (plan.edges - plan.head));
-        ASSERT_LE(offset + geometry.packet(), kLargestGrid) << "offsets in a tile are 32-bit";
-        // A grid has at most 2^31 - 1 blocks: tensors of up to 4 TiB, more than any GPU has.
-        if (count * geometry.element_bytes <= std::int64_t{1} << 42) {
-          ASSERT_EQ(plan.blocks(), plan.tiles + (plan.edges > 0 ? 1 : 0));
-          ASSERT_LE(plan.blocks(), kLargestGrid) << geometry.to_string();
-        }
-      }
-}
-
-TEST(PlanElementwise, AlignedMask) {
   for (const Geometry& geometry : kGeometries) {
     SCOPED_TRACE(geometry.to_string());
-    const std::int64_t packet = geometry.packet();
-    for (std::int64_t a = 0; a < packet; ++a)
-      for (std::int64_t b = 0; b < packet; ++b)
-        for (std::int64_t c = 0; c < packet; ++c)
-          for (const std::int64_t count :
-               {std::int64_t{0}, std::int64_t{1}, packet, 5 * geometry.tile() + 1}) {
-            std::uintptr_t addresses[3];
-            const std::int64_t misalignments[] = {a, b, c};
-            for (std::size_t i = 0; i < 3; ++i)
-              addresses[i] =
-                  0x10000 * (i + 1) + static_cast<std::uintptr_t>(misalignments[i] * geometry.element_bytes);
-            const ElementwisePlan plan =
-                plan_elementwise(count, geometry.element_bytes, geometry.tile(), addresses);
-            ASSERT_EQ(plan.aligned_mask >> 3, 0u);
-            for (std::size_t i = 0; i < 3; ++i)
-              ASSERT_EQ(plan.aligned_mask >> i & 1, (misalignments[i] + plan.head) % packet == 0 ? 1u : 0u)
-                  << "pointer " << i << " of misalignments " << a << ", " << b << ", " << c;
-            // Where there are tiles, the last pointer is aligned in them, and so is all that lies alike.
-            if (plan.tiles > 0) {
-              ASSERT_EQ(plan.aligned_mask >> 2, 1u);
-              ASSERT_EQ(plan.aligned_mask == 7u, a == c && b == c);
-            }
-          }
+    for (const std::int64_t count :
+         {(std::int64_t{1} << 31) - 1, std::int64_t{1} << 31, (std::int64_t{1} << 31) + 1,
+          (std::int64_t{1} << 32) - 1, (std::int64_t{1} << 32) + 5, (std::int64_t{1} << 37) + 3})
+      for (std::int64_t misalignment = 0; misalignment < geometry.count(); ++misalignment) {
+        const ElementwisePlan plan = plan_for(1, count, 0, geometry, misalignment);
+        ASSERT_LE(plan.blocks, kLargestGrid);
+        // The last packet reaches the end, the one after it would begin past it.
+        const std::int64_t last_block = std::int64_t{plan.blocks} - 1;
+        const std::int64_t last = place_of(plan, geometry, last_block, geometry.tile() - 1).first;
+        ASSERT_GE(last + geometry.count(), count);
+        ASSERT_LT(place_of(plan, geometry, last_block, 0).first, count) << "no block without an element";
+      }
+    // Many short rows, and a few rows of which one is longer than 2^32 elements.
+    for (const auto& [rows, cols] : {std::pair{std::int64_t{1} << 35, std::int64_t{3}},
+                                     {std::int64_t{5}, (std::int64_t{1} << 35) + 1},
+                                     {(std::int64_t{1} << 30) + 7, std::int64_t{100}}}) {
+      const ElementwisePlan plan = plan_for(rows, cols, cols + 1, geometry, 1 % geometry.count());
+      ASSERT_LE(plan.blocks, kLargestGrid);
+      const std::int64_t last_block = std::int64_t{plan.blocks} - 1;
+      EXPECT_EQ(place_of(plan, geometry, last_block, 0).row, last_block * geometry.tile() / plan.row_packets);
+      const Place last =
+          place_of(plan, geometry, last_block, (rows * plan.row_packets - 1) % geometry.tile());
+      EXPECT_EQ(last.row, rows - 1);
+      EXPECT_GE(last.first + geometry.count(), cols);
+    }
   }
+}
+
+TEST(PlanElementwise, ApartMask) {
+  const auto mask = [](std::uintptr_t a, std::uintptr_t b, std::uintptr_t c, std::uintptr_t d,
+                       std::size_t outputs) {
+    const std::uintptr_t addresses[] = {a, b, c, d};
+    return plan_elementwise(1, 100, 4, addresses, outputs, 0, 1).apart_mask;
+  };
+  EXPECT_EQ(mask(16, 32, 48, 64, 2) & 3u, 3u);
+  EXPECT_EQ(mask(16, 32, 16, 64, 2) & 3u, 2u);
+  EXPECT_EQ(mask(16, 32, 16, 32, 2) & 3u, 0u);
+  EXPECT_EQ(mask(16, 32, 48, 32, 1) & 7u, 5u);
 }
 
 TEST(PlanElementwise, BytesInFlight) {
-  for (const Geometry& geometry : kGeometries) {
-    EXPECT_EQ(geometry.tile() * geometry.element_bytes % (kElementwiseThreads * std::int64_t{16}), 0);
-    EXPECT_GE(geometry.packets, 1);
+  EXPECT_EQ(resident_threads(32, 256), 2048);
+  EXPECT_EQ(resident_threads(33, 256), 1536);
+  EXPECT_EQ(resident_threads(255, 256), 256);
+  for (int inputs = 1; inputs <= 3; ++inputs) {
+    const int packets = packets_per_thread(inputs);
+    EXPECT_GE(elementwise_bytes_in_flight(inputs, packets), kWantedBytesInFlight) << inputs;
+    EXPECT_TRUE(packets == 1 || elementwise_bytes_in_flight(inputs, packets - 1) < kWantedBytesInFlight);
   }
   static_assert(kElementwiseThreads % kWarpSize == 0 && kElementwiseThreads <= 1024);
   static_assert(kPacketBytes == 16);
+}
+
+// ---------------------------------------------------------------- fused elementwise: the walk, and its sums
+
+/// Calls visit(tile_row, tile_column, thread, element, row, column, count) for each group of each thread.
+template <class Visit>
+void walk(const WalkPlan& plan, const Visit& visit) {
+  for (std::int64_t block = 0; block < plan.tiles(); ++block) {
+    const std::int64_t tile_row = block / plan.column_tiles, tile_column = block % plan.column_tiles;
+    for (int thread = 0; thread < kWalkThreads; ++thread) {
+      const int down = thread >> plan.across_log2, across = thread - (down << plan.across_log2);
+      const std::int64_t row = tile_row * plan.tile_rows + down,
+                         column = tile_column * plan.tile_columns + across * kWalkGroup;
+      for (int step = 0; step < plan.steps; ++step) {
+        const std::int64_t r = row + step * plan.row_step, c = column + step * plan.column_step,
+                           element = row * plan.width + column + step * plan.element_step;
+        ASSERT_EQ(element, r * plan.width + c);
+        const std::int64_t count =
+            std::clamp<std::int64_t>(std::min(plan.width - c, plan.count - element), 0, kWalkGroup);
+        visit(tile_row, tile_column, thread, element, r, c, count);
+      }
+    }
+  }
+}
+
+const std::vector<std::array<std::int64_t, 2>> kWalkShapes = [] {
+  std::vector<std::array<std::int64_t, 2>> shapes;
+  for (const std::int64_t rows : {1, 2, 3, 33, 1000})
+    for (const std::int64_t cols : {1, 3, 4, 5, 127, 128, 130, 1024, 2049, 5000})
+      shapes.push_back({rows, cols});
+  shapes.push_back({1, 300000});
+  return shapes;
+}();
+
+TEST(PlanWalk, EveryElementOnce) {
+  for (const auto& [rows, cols] : kWalkShapes)
+    for (const WalkPlan& plan : {plan_walk(rows, cols), plan_walk_to_maximum(rows, cols)}) {
+      EXPECT_EQ(plan.steps % kWalkBatch, 0) << "the kernels take whole batches";
+      EXPECT_GE(plan.steps, kWalkBatch);
+      std::vector<int> touched(static_cast<std::size_t>(rows * cols));
+      walk(plan, [&](std::int64_t, std::int64_t, int, std::int64_t element, std::int64_t, std::int64_t,
+                     std::int64_t count) {
+        for (std::int64_t e = 0; e < count; ++e) ++touched[static_cast<std::size_t>(element + e)];
+      });
+      EXPECT_EQ(std::count(touched.begin(), touched.end(), 1), rows * cols) << rows << " x " << cols;
+    }
+}
+
+// The sum that a group's elements go to is one of their channel, and no two threads that are not added up
+// write the same one.
+TEST(PlanWalk, ChannelSumsAreOfOneChannel) {
+  for (const auto& [rows, cols] : kWalkShapes)
+    for (const std::int64_t channels : {1, 2, 5, 127, 1000, 1024})
+      for (const std::int64_t inner : {1, 2, 5, 128, 1024, 5000}) {
+        if (rows * cols % (channels * inner) != 0) continue;
+        const ChannelSumPlan plan = plan_channel_sum(rows, cols, channels, inner);
+        if (plan.walk.tiles() == 0) {
+          EXPECT_TRUE(rows > 1 && cols % (channels * inner) != 0 && inner % cols != 0);
+          continue;
+        }
+        EXPECT_EQ(plan.walk.steps % kWalkBatch, 0);
+        EXPECT_EQ(plan.outer, divide_up(plan.count, plan.channels * plan.inner));
+        std::vector<int> touched(static_cast<std::size_t>(rows * cols));
+        int wrong = 0;
+        walk(plan.walk, [&](std::int64_t tile_row, std::int64_t tile_column, int, std::int64_t element,
+                            std::int64_t row, std::int64_t column, std::int64_t count) {
+          for (std::int64_t e = 0; e < count; ++e) {
+            ++touched[static_cast<std::size_t>(element + e)];
+            const std::int64_t index = plan.walk.along ? row * plan.walk.column_tiles + tile_column
+                                                       : tile_row * plan.walk.width + column + e;
+            wrong +=
+                index >= plan.count || index / plan.inner % plan.channels != (element + e) / inner % channels;
+          }
+        });
+        EXPECT_EQ(wrong, 0) << rows << " x " << cols << ", " << channels << " channels of " << inner;
+        EXPECT_EQ(std::count(touched.begin(), touched.end(), 1), rows * cols);
+      }
+}
+
+TEST(PlanWalk, LargeShapes) {
+  for (const auto& [rows, cols] : {std::pair{std::int64_t{1}, std::int64_t{1} << 40},
+                                   {std::int64_t{1} << 30, std::int64_t{1000}},
+                                   {std::int64_t{1} << 36, std::int64_t{1}},
+                                   {std::int64_t{3}, std::int64_t{1} << 36}}) {
+    EXPECT_LE(plan_walk(rows, cols).tiles(), kLargestGrid);
+    EXPECT_GT(plan_walk(rows, cols).tiles(), 1000);
+    // Partial maxima: a mebibyte of f32.
+    EXPECT_LE(plan_walk_to_maximum(rows, cols).tiles(), std::max<std::int64_t>(1 << 18, cols / 128 + 1));
+  }
+  // Partial sums: four mebibytes in f32, or a few for each column.
+  for (const std::int64_t channels :
+       {std::int64_t{1}, std::int64_t{768}, std::int64_t{4096}, std::int64_t{50257}, std::int64_t{1} << 24}) {
+    const ChannelSumPlan plan = plan_channel_sum(1, channels << 16, channels, 1);
+    EXPECT_LE(plan.walk.tiles(), std::max(2 * kWalkTiles, channels / 128 + 1)) << channels;
+    EXPECT_GE(plan.walk.tiles(), std::min<std::int64_t>(512, plan.walk.count / 2048)) << channels;
+    EXPECT_LE(plan.count * 8, std::max<std::int64_t>(4 << 20, 16 * channels)) << channels;
+  }
 }
 
 // ---------------------------------------------------------------- softmax

@@ -28,10 +28,9 @@ double epsilon(DType dtype) {
       return 0x1p-23;
     case DType::kF16:
       return 0x1p-10;
-    case DType::kBF16:
-      break;
+    default:
+      return 0x1p-7;
   }
-  return 0x1p-7;
 }
 DType computing(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
 

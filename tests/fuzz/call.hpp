@@ -32,15 +32,18 @@ enum class Op : std::uint8_t {
   kInitialize,
   kPropagateLayer,
   kTensor,  // the constructor that copies
+  kBackwardOfBackward,
+  kBackwardFromOutput,
+  kParameterGradient,
   kCount
 };
 
 struct Signature {
   std::size_t inputs, outputs;
 };
-constexpr Signature kSignatures[] = {{1, 1}, {2, 1}, {2, 2}, {2, 1}, {3, 2}, {1, 1}, {1, 1},
-                                     {1, 1}, {1, 1}, {2, 1}, {2, 1}, {1, 1}, {1, 1}, {2, 1},
-                                     {1, 0}, {0, 1}, {0, 1}, {0, 1}, {1, 1}, {1, 0}};
+constexpr Signature kSignatures[] = {{1, 1}, {2, 1}, {2, 2}, {2, 1}, {3, 2}, {1, 1}, {1, 1}, {1, 1},
+                                     {1, 1}, {2, 1}, {2, 1}, {1, 1}, {1, 1}, {2, 1}, {1, 0}, {0, 1},
+                                     {0, 1}, {0, 1}, {1, 1}, {1, 0}, {3, 2}, {2, 1}, {2, 1}};
 static_assert(std::size(kSignatures) == static_cast<std::size_t>(Op::kCount));
 
 enum class Side : std::uint8_t { kHost, kDevice, kNowhere };  // kNowhere: null, or nobody's memory
@@ -65,9 +68,9 @@ struct Call {
   bool launch_fails = false;
   std::vector<View> views;  // inputs, then outputs
   double temperature = 1;
-  std::uint8_t kind = 0;          // of the activation, or of the unit
-  double parameters[2] = {1, 1};  // of the activation
-  double numbers[2] = {0, 1};     // low and high; mean and deviation; the gain
+  std::uint8_t kind = 0;             // of the activation, or of the unit
+  double parameters[3] = {1, 1, 1};  // of the activation
+  double numbers[2] = {0, 1};        // low and high; mean and deviation; the gain
   bool he = false, uniform = false;
   std::int64_t fan_in = 0, fan_out = 0;  // of a layer
   int layer_dtype = 0;

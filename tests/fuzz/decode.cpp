@@ -6,7 +6,7 @@ namespace actium_fuzz {
 
 namespace {
 
-constexpr std::size_t kSizes[] = {8, 4, 2, 2};
+constexpr std::size_t kSizes[] = {8, 4, 2, 2, 1, 1};
 constexpr std::int64_t kExtents[] = {1, 2, 3, 4, 5, 6};
 constexpr std::int64_t kOddExtents[] = {0,
                                         1,
@@ -33,7 +33,7 @@ void set_dtype(View& v, int dtype) {
   v.bits = dtype == 0 ? 64 : dtype == 1 ? 32 : 16;
 }
 
-std::size_t size_of(const View& v) { return v.dtype >= 0 && v.dtype < 4 ? kSizes[v.dtype] : 2; }
+std::size_t size_of(const View& v) { return v.dtype >= 0 && v.dtype < 6 ? kSizes[v.dtype] : 2; }
 std::int64_t count(const View& v) {  // wraps where it is not constructible
   std::uint64_t n = 1;
   for (const std::int64_t e : v.extents) n *= static_cast<std::uint64_t>(e);
@@ -67,6 +67,7 @@ void give_shapes(Input& in, Call& call) {
   for (std::size_t i = 0; i < call.views.size(); ++i) set(i, first);
   Extents& last = call.views.back().extents;
   if (call.op == Op::kLogSumExp || call.op == Op::kEntropy) last.pop_back();
+  if (call.op == Op::kParameterGradient) last = {1};
   if (call.op == Op::kJacobian) last.push_back(first.back());
   if (call.op == Op::kPropagateLayer) {
     call.fan_in = first.back();
@@ -157,7 +158,25 @@ void mistake(Input& in, Call& call, const Arenas& arenas) {
       return;
     case 13:
       return mistake_in_dlpack(in, v);
-    case 14: {
+    case 14: {  // the same axes of all of them exchanged, or rows apart
+      if (in.flag()) {
+        const std::int64_t gap = static_cast<std::int64_t>(in.below(4));
+        for (View& each : call.views) {
+          each.strides.emplace(each.extents.size(), 1);
+          for (std::size_t a = each.extents.size(); a-- > 1;)
+            (*each.strides)[a - 1] = static_cast<std::int64_t>(
+                static_cast<std::uint64_t>((*each.strides)[a]) * static_cast<std::uint64_t>(each.extents[a]) +
+                (a + 1 == each.extents.size() ? static_cast<std::uint64_t>(gap) : 0));
+        }
+        const std::size_t first = in.below(3);
+        if (in.flag())
+          for (View& each : call.views)
+            if (first + 1 < each.extents.size()) {
+              std::swap(each.extents[first], each.extents[first + 1]);
+              std::swap((*each.strides)[first], (*each.strides)[first + 1]);
+            }
+        return;
+      }
       for (View& each : call.views) each.dlpack = each.dtype < 4;
       return;
     }
@@ -200,7 +219,7 @@ Call decode(Input& in, const Arenas& arenas) {
   call.second_stream = (how & 2) != 0;
   const int dtype = how >> 2 & 3;
   std::size_t mistakes = how >> 4 & 3;
-  call.launch_fails = call.cuda && (how >> 6) == 3 && call.op < Op::kCopy;
+  call.launch_fails = call.cuda && (how >> 6) == 3 && (call.op < Op::kCopy || call.op > Op::kTensor);
   call.layer_dtype = dtype;
   call.views.resize(kSignatures[static_cast<std::size_t>(call.op)].inputs +
                     kSignatures[static_cast<std::size_t>(call.op)].outputs);
@@ -209,6 +228,7 @@ Call decode(Input& in, const Arenas& arenas) {
     set_dtype(call.views[i], dtype);
     place(call, arenas, i, call.cuda, in.below(4));
   }
+  if (call.op == Op::kParameterGradient) set_dtype(call.views[2], in.flag() ? 1 : 0);
   const std::uint8_t parameters = in.byte();
   call.kind = (parameters & 15) == 15 ? in.byte() : parameters & 3;
   call.he = (parameters & 16) != 0;

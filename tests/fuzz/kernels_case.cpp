@@ -54,6 +54,32 @@ std::uint64_t next(std::uint64_t& state) {  // splitmix64
   return z ^ (z >> 31);
 }
 
+/// Parameters of their domains, chosen by `choice`.
+Activation some_activation(const ActivationInfo& info, unsigned choice) {
+  constexpr double kNumbers[] = {0.01, -0.3, 1, 0, 0.1, 2};
+  std::array<double, kMaxParameters> p{};
+  for (std::size_t i = 0; i < static_cast<std::size_t>(info.parameter_count); ++i) {
+    const double number = kNumbers[(choice + 4 * i) % std::size(kNumbers)], magnitude = std::abs(number);
+    switch (info.parameter_domains[i]) {
+      case ParameterDomain::finite:
+        p[i] = number;
+        break;
+      case ParameterDomain::positive:
+        p[i] = magnitude > 0 ? magnitude : 0.7;
+        break;
+      case ParameterDomain::nonnegative:
+        p[i] = magnitude;
+        break;
+      case ParameterDomain::nonzero:
+        p[i] = number != 0 ? number : -0.7;
+        break;
+      case ParameterDomain::not_below_first:
+        p[i] = p[0] + magnitude;
+    }
+  }
+  return {info.kind, p};
+}
+
 double special(DType dtype, std::uint64_t which) {
   using L = std::numeric_limits<double>;
   const double largest = dtype == DType::kF64   ? L::max()
@@ -61,9 +87,9 @@ double special(DType dtype, std::uint64_t which) {
                          : dtype == DType::kF16 ? 65504
                                                 : 0x1.fep127;
   const double smallest = dtype == DType::kF64 ? L::denorm_min() : dtype == DType::kF16 ? 0x1p-24 : 0x1p-133;
-  const double list[] = {0,           1,       -0.75,          -1.278465,     -1.192431,
-                         88.7,        20,      L::quiet_NaN(), L::infinity(), largest,
-                         largest / 2, smallest};
+  const double list[] = {
+      0,       1,           -0.75,    -1.278465, -1.192431, 88.7, 20, L::quiet_NaN(), L::infinity(),
+      largest, largest / 2, smallest, 0.5,       3,         6,    0.1};  // the last: kinks
   const double value = list[which / 2 % std::size(list)];
   return which % 2 == 0 ? value : -value;
 }
@@ -90,15 +116,30 @@ Shape KernelCase::shape(std::size_t tensor) const {
 }
 
 KernelCase decode_kernel(Input& in) {
-  constexpr Op kOps[] = {Op::kForward,       Op::kBackward,      Op::kJvp,        Op::kGatedForward,
-                         Op::kGatedBackward, Op::kSoftmax,       Op::kLogSoftmax, Op::kLogSumExp,
-                         Op::kEntropy,       Op::kSoftmaxJvp,    Op::kSoftmaxVjp, Op::kJacobian,
-                         Op::kFillUniform,   Op::kFillNormal,    Op::kInitialize, Op::kMatmul,
-                         Op::kStatistics,    Op::kPropagateLayer};
+  constexpr Op kOps[] = {Op::kForward,
+                         Op::kBackward,
+                         Op::kJvp,
+                         Op::kGatedForward,
+                         Op::kGatedBackward,
+                         Op::kSoftmax,
+                         Op::kLogSoftmax,
+                         Op::kLogSumExp,
+                         Op::kEntropy,
+                         Op::kSoftmaxJvp,
+                         Op::kSoftmaxVjp,
+                         Op::kJacobian,
+                         Op::kFillUniform,
+                         Op::kFillNormal,
+                         Op::kInitialize,
+                         Op::kMatmul,
+                         Op::kStatistics,
+                         Op::kPropagateLayer,
+                         Op::kBackwardOfBackward};
   KernelCase c;
   c.op = in.pick(kOps);
   c.dtype = in.pick(kDTypes);
-  const bool flat = c.op <= Op::kGatedBackward || c.op == Op::kFillUniform || c.op == Op::kFillNormal;
+  const bool flat = c.op <= Op::kGatedBackward || c.op == Op::kBackwardOfBackward ||
+                    c.op == Op::kFillUniform || c.op == Op::kFillNormal;
   if (c.op == Op::kMatmul || c.op == Op::kPropagateLayer) {
     c.batch = static_cast<std::int64_t>(in.below(4));
     c.rows = static_cast<std::int64_t>(in.below(9));
@@ -128,8 +169,7 @@ KernelCase decode_kernel(Input& in) {
   }
   const ActivationInfo& info = activations()[in.below(activations().size())];
   c.activation = Activation(info.kind, info.parameter_defaults);
-  constexpr double kSlopes[] = {0.01, -0.3, 1, 0, 0.1, 2};
-  if (info.parameter_count > 0) c.activation = Activation(info.kind, {in.pick(kSlopes), 0.7});
+  if (info.parameter_count > 0) c.activation = some_activation(info, in.byte());
   c.unit = GatedUnit(gated_units()[in.below(gated_units().size())].kind);
   constexpr double kTemperatures[] = {1, 0.7, 3, 0.05, 100, 1e-3};
   c.temperature = in.pick(kTemperatures);

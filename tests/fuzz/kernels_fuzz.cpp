@@ -68,6 +68,8 @@ void perform(const Context& ctx, const KernelCase& c, const TensorView (&v)[kTen
       return backward(ctx, c.activation, v[0], v[1], v[2]);
     case Op::kJvp:
       return jvp(ctx, c.activation, v[0], v[1], v[2], v[3]);
+    case Op::kBackwardOfBackward:
+      return backward_of_backward(ctx, c.activation, v[0], v[1], v[2], v[3], v[4]);
     case Op::kGatedForward:
       return gated_forward(ctx, c.unit, {.gate = v[0], .content = v[1]}, v[2]);
     case Op::kGatedBackward:

@@ -44,7 +44,8 @@ TensorView make(const View& v) {
 void perform(const Context& ctx, const Call& call) {
   std::array<TensorView, 5> v;
   for (std::size_t i = 0; i < call.views.size(); ++i) v[i] = make(call.views[i]);
-  const Activation f(static_cast<ActivationKind>(call.kind), {call.parameters[0], call.parameters[1]});
+  const Activation f(static_cast<ActivationKind>(call.kind),
+                     {call.parameters[0], call.parameters[1], call.parameters[2]});
   const GatedUnit unit(static_cast<GatedKind>(call.kind));
   const SoftmaxOptions options{.temperature = call.temperature};
   const Initializer initializer{call.he ? InitializerKind::kHe : InitializerKind::kXavier,
@@ -58,6 +59,12 @@ void perform(const Context& ctx, const Call& call) {
       return backward(ctx, f, v[0], v[1], v[2]);
     case Op::kJvp:
       return jvp(ctx, f, v[0], v[1], v[2], v[3]);
+    case Op::kBackwardOfBackward:
+      return backward_of_backward(ctx, f, v[0], v[1], v[2], v[3], v[4]);
+    case Op::kBackwardFromOutput:
+      return backward_from_output(ctx, f, v[0], v[1], v[2]);
+    case Op::kParameterGradient:
+      return parameter_gradient(ctx, f, v[0], v[1], v[2]);
     case Op::kGatedForward:
       return gated_forward(ctx, unit, {.gate = v[0], .content = v[1]}, v[2]);
     case Op::kGatedBackward:

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "emulator.hpp"
+#include "model.hpp"
 
 namespace actium_fuzz {
 
@@ -54,13 +55,18 @@ void parse_activation(Input& in) {
   if (made) {  // the documented form
     char digits[40];
     const auto end = std::to_chars(digits, digits + sizeof digits, parameter).ptr;
-    s = std::string(near.name) + (in.flag() ? "(slope=" : "(") + std::string(digits, end) + ")";
+    const std::string key = in.flag() ? std::string(near.parameter_names[0]) + "=" : "";
+    s = std::string(near.name) + "(" + key + std::string(digits, end) + ")";
   }
   const auto open = s.find('(');
   const std::string_view name = trimmed(std::string_view(s).substr(0, open));
   const ActivationInfo* info = nullptr;
   for (const ActivationInfo& candidate : activations())
     if (candidate.name == name) info = &candidate;
+  for (const ActivationAlias& known : activation_aliases())  // "swish without parameters is silu"
+    if (known.alias == name && (info == nullptr || open == std::string::npos))
+      for (const ActivationInfo& candidate : activations())
+        if (candidate.name == known.name) info = &candidate;
   if (info == nullptr) {
     returns(
         false, {ErrorKind::kUnknownName}, [&] { Activation::parse(s); },
@@ -70,16 +76,18 @@ void parse_activation(Input& in) {
   Activation f = identity();
   const auto parse = [&] { f = Activation::parse(s); };
   const bool exact = made && info->parameter_count == 1, bare = open == std::string::npos;
-  const bool parsed = returns(bare || (exact && std::isfinite(parameter)), {ErrorKind::kInvalidArgument},
-                              parse, "Activation::parse", !bare && !made);
+  const bool parsed =
+      returns(bare || (exact && in_domain(*info, {parameter, 0, 0}, 0)), {ErrorKind::kInvalidArgument}, parse,
+              "Activation::parse", !bare && !(made && info->parameter_count < 2));
   if (!parsed) return;
-  require(f.name() == name, "Activation::parse: the name");
+  require(f.name() == info->name, "Activation::parse: the name");
   if (exact)
     require(std::bit_cast<std::uint64_t>(f.parameters()[0]) == std::bit_cast<std::uint64_t>(parameter),
             "Activation::parse: the number");
   for (int i = 0; i < info->parameter_count; ++i) {
-    require(std::isfinite(f.parameters()[static_cast<std::size_t>(i)]),
-            "Activation::parse: a parameter that is not finite");
+    require(in_domain(*info, {f.parameters()[0], f.parameters()[1], f.parameters()[2]},
+                      static_cast<std::size_t>(i)),
+            "Activation::parse: a parameter out of its domain");
     if (bare)
       require(f.parameters()[static_cast<std::size_t>(i)] ==
                   info->parameter_defaults[static_cast<std::size_t>(i)],

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <reference/evaluate.hpp>
 
 namespace actium_fuzz {
 
@@ -73,15 +74,32 @@ class Comparison {
     const ActivationInfo& info = gated
                                      ? activations()[static_cast<std::size_t>(c_.unit.info().gate_activation)]
                                      : c_.activation.info();
-    const double value_bound = info.ulp_bound(computed_, 0), slope_bound = info.ulp_bound(computed_, 1);
-    const Real tiny = smallest(computed_), floor = std::ldexp(Real{1}, stored_ == DType::kF64 ? -58 : -40);
+    // The operations on 16-bit types have forms of their own, with bounds in ULP of these.
+    const bool narrow = size_of(stored_) == 2;
+    const auto bound = [&](int order) {
+      return narrow ? (info.ulp_bound(stored_, order) - 0.5) / static_cast<double>(in_ulp_)
+                    : info.ulp_bound(computed_, order);
+    };
+    const double value_bound = bound(0), slope_bound = bound(1);
+    const Real tiny = smallest(computed_),
+               slope_tiny = smallest(narrow ? stored_ : computed_) * (narrow ? in_ulp_ : 1),
+               floor = std::ldexp(Real{1}, stored_ == DType::kF64 ? -58 : -40);
+    const Activation& f = c_.activation;
+    const auto slope_of = reference::slope_function<Real>(gated ? info.kind : f.kind());
     for (std::size_t k = 0; k < static_cast<std::size_t>(c_.columns); ++k) {
       const double x = in(0, k);
-      // Next to a zero of its slope the CPU path is right to `floor` absolutely.
-      const Real slope_absolute = slope_bound * tiny + (x > -1.6 && x < -0.4 ? floor : 0);
+      // Next to a zero of its slope the CPU path is right to `floor` absolutely; the angle of a sine in
+      // units of itself.
+      const Real angle = std::fabs(Real{f.parameters()[0]} * x);
+      const Real slope_absolute =
+          slope_bound * slope_tiny + floor * (f.kind() == ActivationKind::snake && !gated ? 1 + angle : 1);
+      // A slope past the largest number is infinite in a kernel, whatever it is multiplied by.
+      if (!gated && c_.op != Op::kForward &&
+          std::fabs(slope_of(Real{x}, f.parameters().data()).slope) >= bounded(stored_, INFINITY))
+        continue;
       // A factor's ULP is at most one epsilon of the product: two of its ULP.
-      const auto product = [&](double factor, double bound, Real absolute) {
-        return std::pair{2 * Real{bound} + 1, std::fabs(Real{factor}) * absolute + tiny};
+      const auto product = [&](double factor, double ulps, Real absolute) {
+        return std::pair{2 * Real{ulps} + 1, std::fabs(Real{factor}) * absolute + tiny};
       };
       const auto expect_pair = [&](std::size_t output, std::pair<Real, Real> t) {
         expect(output, k, t.first, t.second);
@@ -97,6 +115,10 @@ class Comparison {
           expect(0, k, value_bound, 0);
           expect_pair(1, product(in(1, k), slope_bound, slope_absolute));
           break;
+        case Op::kBackwardOfBackward:  // x, dy, ddx
+          expect_pair(0, product(in(2, k), slope_bound, slope_absolute));
+          curvature(k, x, bound(2), floor * (f.kind() == ActivationKind::snake ? 1 + angle : 1));
+          break;
         case Op::kGatedForward:
           expect_pair(0, product(in(1, k), value_bound, value_bound * tiny));
           break;
@@ -107,6 +129,25 @@ class Comparison {
         }
       }
     }
+  }
+
+  /// ddx * dy * f''(x), whose ULP is "no smaller than at 1/8 of the greatest magnitude within 1 of x".
+  void curvature(std::size_t k, double x, double curvature_bound, Real absolute) const {
+    const auto at = [&](Real z) {
+      return std::fabs(
+          reference::curvature_function<Real>(c_.activation.kind())(z, c_.activation.parameters().data())
+              .curvature);
+    };
+    const Real both = std::fabs(Real{in(1, k)} * in(2, k)), own = at(x);
+    // What overflows on the way, and jumps of f'': no bound.
+    if (!(std::fmax(own, both) * 2 < bounded(computed_, INFINITY)) || own >= bounded(stored_, INFINITY))
+      return;
+    Real greatest = own;
+    for (int i = -8; i <= 8; ++i) greatest = std::fmax(greatest, at(Real{x} + i / Real{8}) / 8);
+    const Real unit = size_of(stored_) == 2 ? ulp(stored_, greatest) * in_ulp_ : ulp(computed_, greatest);
+    expect(
+        1, k, 4,
+        both * ((curvature_bound + 1) * unit + absolute) + smallest(computed_) * (1 + std::fabs(in(1, k))));
   }
 
   void softmax() const {
@@ -192,7 +233,7 @@ class Comparison {
 void compare(const KernelCase& c, const unsigned char* const (&inputs)[3],
              const unsigned char* const (&want)[2], const unsigned char* const (&got)[2]) {
   const Comparison comparison(c, inputs, want, got);
-  if (c.op <= Op::kGatedBackward) return comparison.elementwise();
+  if (c.op <= Op::kGatedBackward || c.op == Op::kBackwardOfBackward) return comparison.elementwise();
   if (c.op <= Op::kJacobian) return comparison.softmax();
   if (c.op == Op::kMatmul) return comparison.matmul();
   if (c.op == Op::kPropagateLayer) return comparison.layer();

@@ -4,11 +4,11 @@
 namespace actium_fuzz {
 
 namespace {
-constexpr std::int64_t kSizes[] = {8, 4, 2, 2};
+constexpr std::int64_t kSizes[] = {8, 4, 2, 2, 1, 1};
 }
 
 int dtype_of(const View& v) {
-  if (!v.dlpack) return v.dtype >= 0 && v.dtype < 4 ? v.dtype : -1;
+  if (!v.dlpack) return v.dtype >= 0 && v.dtype < 6 ? v.dtype : -1;
   if (v.lanes != 1) return -1;
   if (v.code == 4) return v.bits == 16 ? 3 : -1;  // kDLBfloat
   if (v.code != 2) return -1;                     // kDLFloat
@@ -48,11 +48,29 @@ bool is_contiguous(const View& v) {
 }
 
 std::string describe(const Call& call, const Arenas& arenas) {
-  constexpr const char* kNames[] = {
-      "forward",      "backward",    "jvp",        "gated_forward",   "gated_backward",
-      "softmax",      "log_softmax", "logsumexp",  "entropy",         "softmax_vjp",
-      "softmax_jvp",  "jacobian",    "copy",       "matmul",          "signal_statistics",
-      "fill_uniform", "fill_normal", "initialize", "propagate_layer", "Tensor"};
+  constexpr const char* kNames[] = {"forward",
+                                    "backward",
+                                    "jvp",
+                                    "gated_forward",
+                                    "gated_backward",
+                                    "softmax",
+                                    "log_softmax",
+                                    "logsumexp",
+                                    "entropy",
+                                    "softmax_vjp",
+                                    "softmax_jvp",
+                                    "jacobian",
+                                    "copy",
+                                    "matmul",
+                                    "signal_statistics",
+                                    "fill_uniform",
+                                    "fill_normal",
+                                    "initialize",
+                                    "propagate_layer",
+                                    "Tensor",
+                                    "backward_of_backward",
+                                    "backward_from_output",
+                                    "parameter_gradient"};
   static_assert(std::size(kNames) == static_cast<std::size_t>(Op::kCount));
   std::string s = kNames[static_cast<std::size_t>(call.op)];
   s += std::string(call.cuda ? " on CUDA" : " on the CPU") + (call.launch_fails ? ", its launch fails" : "");
@@ -75,11 +93,11 @@ std::string describe(const Call& call, const Arenas& arenas) {
            std::to_string(v.lanes) + (v.ndim ? " ndim " + std::to_string(*v.ndim) : "");
   }
   s += "\n  temperature " + std::to_string(call.temperature) + ", kind " + std::to_string(call.kind) +
-       ", parameters " + std::to_string(call.parameters[0]) + " " + std::to_string(call.parameters[1]) +
-       ", numbers " + std::to_string(call.numbers[0]) + " " + std::to_string(call.numbers[1]) + ", he " +
-       std::to_string(call.he) + ", uniform " + std::to_string(call.uniform) + ", layer " +
-       std::to_string(call.fan_in) + " to " + std::to_string(call.fan_out) + " dtype " +
-       std::to_string(call.layer_dtype);
+       ", parameters " + std::to_string(call.parameters[0]) + " " + std::to_string(call.parameters[1]) + " " +
+       std::to_string(call.parameters[2]) + ", numbers " + std::to_string(call.numbers[0]) + " " +
+       std::to_string(call.numbers[1]) + ", he " + std::to_string(call.he) + ", uniform " +
+       std::to_string(call.uniform) + ", layer " + std::to_string(call.fan_in) + " to " +
+       std::to_string(call.fan_out) + " dtype " + std::to_string(call.layer_dtype);
   return s;
 }
 

@@ -39,6 +39,15 @@ class Maker {
     return view;
   }
 
+  /// An output in f32 (f64 for f64).
+  TensorView sums(const Shape& shape) {
+    return whole(dtype_ == DType::kF64 ? DType::kF64 : DType::kF32, shape);
+  }
+  /// What is there already and is read after the operation.
+  void reads(const TensorView& view) { outputs_.push_back(view); }
+  /// An output of words of 32 bits.
+  TensorView words(std::int64_t count) { return whole(DType::kF32, {count}); }
+
   /// `run` with the tensors made so far.
   Operation operation(const std::string& what, bool capturable, std::function<void(const Context&)> run) {
     const auto read = [memory = memory_, outputs = outputs_](const Context& ctx) {
@@ -57,6 +66,12 @@ class Maker {
   }
 
  private:
+  TensorView whole(DType dtype, const Shape& shape) {
+    auto tensor = std::make_shared<Tensor>(ctx_, dtype, shape);
+    memory_.push_back(tensor);
+    outputs_.push_back(tensor->view());
+    return tensor->view();
+  }
   TensorView keep(const std::shared_ptr<Tensor>& tensor, const Shape& shape) {
     memory_.push_back(tensor);
     return visit_dtype(dtype_, [&]<class T>(std::type_identity<T>) {
@@ -71,21 +86,100 @@ class Maker {
   std::vector<TensorView> outputs_;
 };
 
-void elementwise(std::vector<Operation>& list, const Maker& maker) {
-  const Shape shape{2 * 4096 + 11};  // two tiles of the 16-bit types
-  for (const ActivationInfo& info : activations()) {
-    const Activation f(info.kind, info.parameter_defaults);
-    const std::string name(info.name);
-    Maker a = maker, b = maker, c = maker;
-    const TensorView x = a.filled(shape), y = a.output(shape);
-    list.push_back(a.operation("forward " + name, true, [=](const Context& ctx) { forward(ctx, f, x, y); }));
-    const TensorView bx = b.filled(shape), dy = b.filled(shape), dx = b.output(shape);
-    list.push_back(
-        b.operation("backward " + name, true, [=](const Context& ctx) { backward(ctx, f, bx, dy, dx); }));
-    const TensorView cx = c.filled(shape), tx = c.filled(shape), cy = c.output(shape), ty = c.output(shape);
-    list.push_back(
-        c.operation("jvp " + name, true, [=](const Context& ctx) { jvp(ctx, f, cx, tx, cy, ty); }));
-  }
+/// The plain operations of one activation.
+void plain(std::vector<Operation>& list, const Maker& maker, const Activation& f, const Shape& shape) {
+  const std::string name = f.to_string();
+  Maker a = maker, b = maker, c = maker, d = maker;
+  const TensorView x = a.filled(shape), y = a.output(shape);
+  list.push_back(a.operation("forward " + name, true, [=](const Context& ctx) { forward(ctx, f, x, y); }));
+  const TensorView bx = b.filled(shape), dy = b.filled(shape), dx = b.output(shape);
+  list.push_back(
+      b.operation("backward " + name, true, [=](const Context& ctx) { backward(ctx, f, bx, dy, dx); }));
+  const TensorView cx = c.filled(shape), tx = c.filled(shape), cy = c.output(shape), ty = c.output(shape);
+  list.push_back(c.operation("jvp " + name, true, [=](const Context& ctx) { jvp(ctx, f, cx, tx, cy, ty); }));
+  const TensorView ex = d.filled(shape), edy = d.filled(shape), ddx = d.filled(shape), ddy = d.output(shape),
+                   dx2 = d.output(shape);
+  list.push_back(d.operation("backward_of_backward " + name, true, [=](const Context& ctx) {
+    backward_of_backward(ctx, f, ex, edy, ddx, ddy, dx2);
+  }));
+}
+
+/// The same with rows at a distance.
+void strided(std::vector<Operation>& list, const Maker& maker) {
+  Maker m = maker;
+  const Activation f = silu();
+  const TensorView x = m.filled({70, 40}), y = m.filled({70, 40});
+  m.reads(y);
+  const auto part = [](const TensorView& whole) {
+    const std::int64_t strides[] = {40, 1};
+    return TensorView(whole.data(), whole.dtype(), Shape{70, 33}, strides);
+  };
+  list.push_back(m.operation("forward of rows at a distance", true,
+                             [=](const Context& ctx) { forward(ctx, f, part(x), part(y)); }));
+}
+
+/// Options: one call with everything for one activation. The calls that need scratch allocate on a new
+/// context.
+void with_options(std::vector<Operation>& list, const Maker& maker, const Activation& f, const Shape& shape) {
+  const std::string name = f.to_string();
+  const Shape last{shape.back()};
+  Maker a = maker, b = maker, c = maker;
+  const TensorView x = a.filled(shape), bias = a.filled(last), residual = a.filled(shape),
+                   y = a.output(shape);
+  list.push_back(a.operation("forward with options " + name, true, [=](const Context& ctx) {
+    forward(ctx, f, x, y,
+            {.bias = bias, .residual = residual, .scale = 0.5, .dropout = {.p = 0.3, .key = {7, 1}}});
+  }));
+  const TensorView bx = b.filled(shape), b_bias = b.filled(last), dy = b.filled(shape), dx = b.output(shape),
+                   dbias = b.output(last);
+  list.push_back(b.operation("backward with options " + name, false, [=](const Context& ctx) {
+    backward(ctx, f, bx, dy, dx,
+             {.bias = b_bias, .scale = 0.5, .dropout = {.p = 0.3, .key = {7, 1}}, .dbias = dbias});
+  }));
+  if (f.info().parameter_count == 0) return;
+  const TensorView px = c.filled(shape), pdy = c.filled(shape);
+  const TensorView dp = c.sums({f.info().parameter_count, shape.back()});
+  list.push_back(c.operation("parameter_gradient " + name, false, [=](const Context& ctx) {
+    parameter_gradient(ctx, f, px, pdy, dp, shape.rank() - 1);
+  }));
+}
+
+/// Backward from the output and from a mask; a list of tensors.
+void without_the_input(std::vector<Operation>& list, const Maker& maker, const Shape& shape,
+                       const Shape& matrix) {
+  Maker k = maker, m = maker, n = maker, o = maker;
+  const TensorView x = k.filled(shape), y = k.output(shape), written = k.words(mask_words(shape.count()));
+  list.push_back(k.operation("forward with a mask", true, [=](const Context& ctx) {
+    forward(ctx, relu(), x, y, {.mask = static_cast<std::uint32_t*>(written.data())});
+  }));
+  const TensorView dy = m.filled(shape), mask = m.filled(shape), dx = m.output(shape);  // any bits are a mask
+  list.push_back(m.operation("backward_from_mask", true, [=](const Context& ctx) {
+    const auto* const address = static_cast<const std::byte*>(mask.data());
+    const auto past = reinterpret_cast<std::uintptr_t>(address) % 4;
+    backward_from_mask(ctx, relu(), reinterpret_cast<const std::uint32_t*>(address + (4 - past) % 4), dy, dx);
+  }));
+  const TensorView ny = n.positive(matrix), ndy = n.filled(matrix), ndx = n.output(matrix);
+  list.push_back(n.operation("backward_from_output", true, [=](const Context& ctx) {
+    backward_from_output(ctx, softplus(), ny, ndy, ndx);
+  }));
+  const TensorView o1 = o.filled({100}), o2 = o.filled({9000}), p1 = o.output({100}), p2 = o.output({9000});
+  list.push_back(o.operation("forward_many", true, [=](const Context& ctx) {
+    const ForwardPair pairs[] = {{o1, p1}, {o2, p2}};
+    forward_many(ctx, tanh(), pairs);
+  }));
+}
+
+void elementwise(std::vector<Operation>& list, const Maker& maker, bool every_kind) {
+  const Shape shape{2 * 4096 + 11}, matrix{37, 67};  // two tiles of the 16-bit types
+  plain(list, maker, silu(), shape);
+  with_options(list, maker, leaky_relu(0.2), matrix);
+  strided(list, maker);
+  if (every_kind)  // their kernels differ in arithmetic alone
+    for (const ActivationInfo& info : activations()) {
+      plain(list, maker, Activation(info.kind, info.parameter_defaults), Shape{70});
+      with_options(list, maker, Activation(info.kind, info.parameter_defaults), Shape{3, 7});
+    }
+  without_the_input(list, maker, shape, matrix);
   for (const GatedInfo& info : gated_units()) {
     const GatedUnit unit(info.kind);
     const std::string name(info.name);
@@ -165,7 +259,7 @@ std::vector<Operation> every_operation(const Context& ctx, std::uint64_t seed) {
   for (const DType dtype : kDTypes)
     for (const std::int64_t offset : {0, 1}) {
       const Maker maker(ctx, dtype, offset, seed);
-      elementwise(list, maker);
+      elementwise(list, maker, offset == 0);
       softmaxes(list, maker);
       propagation(list, maker, seed);
     }

@@ -12,6 +12,32 @@ __global__ void twin_values_kernel(const T* a, const T* b, const T* c, TwinValue
   if (i < count) out[i] = twin_values(a[i], b[i], c[i]);
 }
 
+__global__ void narrow_kernel(const float* x, const double* wide, Narrowed* out, int count) {
+  using namespace actium::kernels;
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count)
+    out[i] = {narrow<actium::f16>(x[i]).bits,
+              narrow<actium::bf16>(x[i]).bits,
+              narrow_from_double<actium::f16>(wide[i]).bits,
+              narrow_from_double<actium::bf16>(wide[i]).bits,
+              static_cast<std::uint8_t>(narrow_to_8<actium::e4m3>(x[i])),
+              static_cast<std::uint8_t>(narrow_to_8<actium::e5m2>(x[i]))};
+}
+
+template <class T>
+__device__ float widened(std::uint16_t bits) {
+  T x;
+  x.bits = bits;
+  return actium::kernels::widen(x);
+}
+__global__ void widen_kernel(const std::uint16_t* bits, Widened* out, int count) {
+  using namespace actium::kernels;
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count)
+    out[i] = {widened<actium::f16>(bits[i]), widened<actium::bf16>(bits[i]),
+              widen_from_8<actium::e4m3>(bits[i] & 0xffu), widen_from_8<actium::e5m2>(bits[i] & 0xffu)};
+}
+
 __global__ void copy_packets_kernel(const unsigned char* in, unsigned char* out, int packets) {
   using namespace actium::kernels;
   const int k = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
@@ -61,6 +87,28 @@ int twin_values_on_device(const T* a, const T* b, const T* c, TwinValues<T>* out
 template int twin_values_on_device<float>(const float*, const float*, const float*, TwinValues<float>*, int);
 template int twin_values_on_device<double>(const double*, const double*, const double*, TwinValues<double>*,
                                            int);
+
+int narrow_on_device(const float* x, const double* wide, Narrowed* out, int count) {
+  Memory memory;
+  const float* numbers = memory.copy_of(x, count);
+  const double* doubles = memory.copy_of(wide, count);
+  Narrowed* results = memory.copy_of(static_cast<const Narrowed*>(nullptr), count);
+  memory.check(
+      actium::kernels::launch(narrow_kernel, blocks(count), 256, nullptr, numbers, doubles, results, count));
+  memory.check(
+      cudaMemcpy(out, results, sizeof *out * static_cast<std::size_t>(count), cudaMemcpyDeviceToHost));
+  return memory.status();
+}
+
+int widen_on_device(const std::uint16_t* bits, Widened* out, int count) {
+  Memory memory;
+  const std::uint16_t* words = memory.copy_of(bits, count);
+  Widened* results = memory.copy_of(static_cast<const Widened*>(nullptr), count);
+  memory.check(actium::kernels::launch(widen_kernel, blocks(count), 256, nullptr, words, results, count));
+  memory.check(
+      cudaMemcpy(out, results, sizeof *out * static_cast<std::size_t>(count), cudaMemcpyDeviceToHost));
+  return memory.status();
+}
 
 int copy_packets_on_device(const unsigned char* in, unsigned char* out, int packets) {
   Memory memory;

@@ -1,0 +1,741 @@
+// The launchers of the elementwise kernels, called as the host calls them: random combinations of options,
+// element types, shapes, strides and misalignments against plain double arithmetic over the reference's
+// formulas. Nothing outside a tensor's elements may change.
+#include <gtest/gtest.h>
+#include <actium/actium.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include <cuda_runtime_api.h>
+
+#include "dispatch.hpp"
+#include "emulator/emulator.hpp"
+#include "kernels/launch.hpp"
+#include "kernels/plan.hpp"
+#include "reference/evaluate.hpp"
+#include "reference/philox.hpp"
+#include "support/samples.hpp"
+
+namespace {
+
+using namespace actium;
+using namespace actium_test;
+using kernels::AnyMatrix;
+using kernels::ChannelArguments;
+using kernels::Extent;
+
+double number_of(const std::byte* p, DType dtype) {
+  const auto as = [&]<class T>(T value) {
+    std::memcpy(&value, p, sizeof value);
+    return static_cast<double>(value);
+  };
+  switch (dtype) {
+    case DType::kF64:
+      return as(0.0);
+    case DType::kF32:
+      return as(0.0f);
+    case DType::kF16:
+      return as(f16());
+    case DType::kBF16:
+      return as(bf16());
+    case DType::kE4M3:
+      return as(e4m3());
+    case DType::kE5M2:
+      return as(e5m2());
+  }
+  return 0;
+}
+void store_number(std::byte* p, DType dtype, double x) {
+  const auto as = [&](auto value) { std::memcpy(p, &value, sizeof value); };
+  switch (dtype) {
+    case DType::kF64:
+      return as(x);
+    case DType::kF32:
+      return as(static_cast<float>(x));
+    case DType::kF16:
+      return as(f16(x));
+    case DType::kBF16:
+      return as(bf16(x));
+    case DType::kE4M3:
+      return as(e4m3(x));
+    case DType::kE5M2:
+      return as(e5m2(x));
+  }
+}
+double rounded(double x, DType dtype) {
+  std::byte bytes[8];
+  store_number(bytes, dtype, x);
+  return number_of(bytes, dtype);
+}
+/// Half a unit in the last place, relative to the number, and the smallest absolute one.
+double relative_rounding(DType dtype) {
+  switch (dtype) {
+    case DType::kF64:
+      return 0x1p-53;
+    case DType::kF32:
+      return 0x1p-24;
+    case DType::kF16:
+      return 0x1p-11;
+    case DType::kBF16:
+      return 0x1p-8;
+    case DType::kE4M3:
+      return 0x1p-4;
+    case DType::kE5M2:
+      return 0x1p-3;
+  }
+  return 0;
+}
+double absolute_rounding(DType dtype) {
+  return dtype == DType::kF16    ? 0x1p-25
+         : dtype == DType::kE4M3 ? 0x1p-10
+         : dtype == DType::kE5M2 ? 0x1p-17
+                                 : 0;
+}
+
+/// A matrix in device memory, `offset` elements past an aligned address, between guards.
+class Memory {
+ public:
+  Memory(DType dtype, Extent extent, std::int64_t stride, int offset)
+      : dtype_(dtype), extent_(extent), stride_(extent.rows == 1 ? extent.cols : stride) {
+    const std::size_t bytes =
+        (static_cast<std::size_t>((extent.rows - 1) * stride_ + extent.cols + offset)) * size_of(dtype) +
+        2 * kGuard;
+    first_ = kGuard + static_cast<std::size_t>(offset) * size_of(dtype);
+    host_.assign(bytes, std::byte{0x4d});
+    EXPECT_EQ(cudaMalloc(reinterpret_cast<void**>(&device_), bytes), cudaSuccess);
+    upload();
+  }
+  Memory(DType dtype, Extent extent, std::int64_t stride, int offset, const std::vector<double>& values)
+      : Memory(dtype, extent, stride, offset) {
+    for (std::int64_t i = 0; i < std::ssize(values); ++i)
+      store_number(at(i), dtype, values[static_cast<std::size_t>(i)]);
+    upload();
+  }
+  Memory(const Memory&) = delete;
+  ~Memory() { cudaFree(device_); }
+
+  AnyMatrix view() const { return {device_ + first_, stride_, dtype_}; }
+  template <class T>
+  kernels::Matrix<T> matrix() const {
+    return {reinterpret_cast<T*>(device_ + first_), stride_};
+  }
+  double operator[](std::int64_t i) const { return number_of(at(i), dtype_); }
+  DType dtype() const { return dtype_; }
+
+  /// Reads the elements back; false if anything else has changed.
+  bool download() {
+    std::vector<std::byte> now(host_.size());
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    EXPECT_EQ(cudaMemcpy(now.data(), device_, now.size(), cudaMemcpyDefault), cudaSuccess);
+    std::swap(now, host_);
+    std::vector<std::byte> masked_now = host_, masked_before = now;
+    for (std::int64_t i = 0; i < extent_.rows * extent_.cols; ++i)
+      for (std::size_t b = 0; b < size_of(dtype_); ++b)
+        masked_now[position(i) + b] = masked_before[position(i) + b] = std::byte{0};
+    return masked_now == masked_before;
+  }
+
+ private:
+  static constexpr std::size_t kGuard = 64;
+  std::size_t position(std::int64_t i) const {
+    return first_ + static_cast<std::size_t>(i / extent_.cols * stride_ + i % extent_.cols) * size_of(dtype_);
+  }
+  std::byte* at(std::int64_t i) { return host_.data() + position(i); }
+  const std::byte* at(std::int64_t i) const { return host_.data() + position(i); }
+  void upload() {
+    EXPECT_EQ(cudaMemcpy(device_, host_.data(), host_.size(), cudaMemcpyDefault), cudaSuccess);
+  }
+  DType dtype_;
+  Extent extent_;
+  std::int64_t stride_;
+  std::size_t first_;
+  std::vector<std::byte> host_;
+  std::byte* device_ = nullptr;
+};
+
+/// Scratch memory of a promised size; guarded() says whether nothing behind it was written.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t bytes) : bytes_(bytes) {
+    EXPECT_EQ(cudaMalloc(&data_, bytes + kGuard), cudaSuccess);
+    EXPECT_EQ(cudaMemset(data_, 0x4d, bytes + kGuard), cudaSuccess);
+  }
+  Scratch(const Scratch&) = delete;
+  ~Scratch() { cudaFree(data_); }
+  void* data() const { return data_; }
+  bool guarded() const {
+    std::vector<std::byte> after(kGuard);
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    EXPECT_EQ(cudaMemcpy(after.data(), static_cast<std::byte*>(data_) + bytes_, kGuard, cudaMemcpyDefault),
+              cudaSuccess);
+    return after == std::vector<std::byte>(kGuard, std::byte{0x4d});
+  }
+
+ private:
+  static constexpr std::size_t kGuard = 256;
+  std::size_t bytes_;
+  void* data_ = nullptr;
+};
+
+/// One random case: shape, channels and a source of numbers.
+struct Case {
+  std::mt19937_64 random;
+  Extent extent{};
+  ChannelArguments map{};
+
+  explicit Case(std::uint64_t seed) : random(seed) {
+    if (chance(2)) {
+      extent = {1, pick({1, 3, 4, 31, 32, 33, 100, 1023, 1024, 1025, 4099, 9000})};
+    } else {
+      extent = {pick({2, 3, 7, 33, 200}), pick({1, 2, 3, 4, 5, 12, 31, 48, 130, 1028})};
+    }
+    // Channels that come round a whole number of times, along columns or rows.
+    const std::int64_t cols = extent.cols, rows = extent.rows;
+    if (rows > 1 && chance(3)) {
+      const std::int64_t channels = divisor(rows);
+      map = {channels, cols * divisor(rows / channels)};
+    } else {
+      const std::int64_t period = divisor(cols), channels = divisor(period);
+      map = {channels, period / channels};
+    }
+    if (rows == 1 && chance(6)) {  // rows of one channel that are long
+      const std::int64_t channels = pick({1, 2, 3});
+      extent = {1, channels * 1300 * pick({1, 2})};
+      map = {channels, 1300};
+    }
+  }
+  bool chance(int n) { return random() % static_cast<unsigned>(n) == 0; }
+  std::int64_t pick(std::initializer_list<std::int64_t> list) { return list.begin()[random() % list.size()]; }
+  std::int64_t divisor(std::int64_t n) {
+    std::vector<std::int64_t> list;
+    for (std::int64_t d = 1; d <= n; ++d)
+      if (n % d == 0) list.push_back(d);
+    return list[random() % list.size()];
+  }
+  DType dtype(std::initializer_list<DType> list) { return list.begin()[random() % list.size()]; }
+  std::int64_t stride() { return extent.cols + pick({0, 0, 1, 4, 5, 8}); }
+  int offset() { return static_cast<int>(pick({0, 0, 0, 1, 2, 3, 4})); }
+  std::vector<double> numbers(std::int64_t count, double width = 3) {
+    std::normal_distribution<double> normal(0, width);
+    std::vector<double> values(static_cast<std::size_t>(count));
+    for (double& v : values) v = normal(random);
+    return values;
+  }
+  std::int64_t count() const { return extent.rows * extent.cols; }
+  std::int64_t channel(std::int64_t i) const { return i / map.inner % map.channels; }
+  Memory matrix(DType dtype_of_it) { return {dtype_of_it, extent, stride(), offset(), numbers(count())}; }
+  Memory empty(DType dtype_of_it) { return {dtype_of_it, extent, stride(), offset()}; }
+  Memory vector(DType dtype_of_it, double width = 1) {
+    return {dtype_of_it, {1, map.channels}, 0, offset(), numbers(map.channels, width)};
+  }
+  std::string to_string() const {
+    return "[" + std::to_string(extent.rows) + ", " + std::to_string(extent.cols) + "], " +
+           std::to_string(map.channels) + " channels of " + std::to_string(map.inner);
+  }
+};
+
+constexpr std::initializer_list<DType> kNarrow = {DType::kF32, DType::kF16, DType::kBF16};
+constexpr ActivationKind kKinds[] = {
+    ActivationKind::relu,     ActivationKind::leaky_relu, ActivationKind::prelu,
+    ActivationKind::silu,     ActivationKind::gelu,       ActivationKind::tanh,
+    ActivationKind::softplus, ActivationKind::identity,   ActivationKind::hardshrink};
+
+kernels::ActivationArguments arguments_of(ActivationKind kind) {
+  kernels::ActivationArguments f{kind, {}};
+  const auto& info = activations()[static_cast<std::size_t>(kind)];
+  for (std::size_t i = 0; i < kMaxParameters; ++i) f.parameters[i] = info.parameter_defaults[i];
+  return f;
+}
+bool takes_slopes(ActivationKind kind) {
+  return kind == ActivationKind::leaky_relu || kind == ActivationKind::prelu;
+}
+bool has_mask(ActivationKind kind) {
+  const BackwardFrom from = activations()[static_cast<std::size_t>(kind)].backward_from;
+  return from == BackwardFrom::input_mask || from == BackwardFrom::input_output_mask;
+}
+bool works_from_output(ActivationKind kind) {
+  const BackwardFrom from = activations()[static_cast<std::size_t>(kind)].backward_from;
+  return from == BackwardFrom::input_output || from == BackwardFrom::input_output_mask;
+}
+/// f(x) and f'(x), good for f64 results too.
+struct ValueAndSlope {
+  double value, slope;
+};
+ValueAndSlope reference_of(ActivationKind kind, double x, const double* parameters) {
+  const auto jet = reference::slope_function<long double>(kind)(static_cast<long double>(x), parameters);
+  return {static_cast<double>(jet.value), static_cast<double>(jet.slope)};
+}
+/// x + bias as the kernels round it.
+double plus(double x, double bias, bool in_double) {
+  return in_double ? x + bias : static_cast<double>(static_cast<float>(x) + static_cast<float>(bias));
+}
+
+void expect_near(double got, double want, double scale, DType dtype, bool in_double, double ulps,
+                 const std::string& what) {
+  const double unit = relative_rounding(dtype), computing = in_double ? 0x1p-53 : 0x1p-24;
+  const double bound = ulps * 2 * unit * std::fabs(want) + absolute_rounding(dtype) + 32 * computing * scale;
+  EXPECT_TRUE(std::isnan(want) ? std::isnan(got) : std::fabs(got - want) <= bound)
+      << what << ": got " << got << ", want " << want << " +- " << bound;
+}
+
+constexpr int kCases = 400;
+int cases() { return quick() ? kCases / 10 : kCases; }
+
+// ---------------------------------------------------------------- fused forward
+
+TEST(FusedForward, RandomCombinations) {
+  for (int number = 0; number < cases(); ++number) {
+    Case c(kSeed + static_cast<std::uint64_t>(number));
+    const bool in_double = c.chance(5);
+    const ActivationKind kind = kKinds[c.random() % std::size(kKinds)];
+    const auto dtype = [&] { return in_double ? DType::kF64 : c.dtype(kNarrow); };
+    SCOPED_TRACE("case " + std::to_string(number) + ", " +
+                 std::string(activations()[static_cast<std::size_t>(kind)].name) + ", " + c.to_string());
+    const DType y_dtype = in_double
+                              ? DType::kF64
+                              : c.dtype({DType::kF32, DType::kF16, DType::kBF16, DType::kE4M3, DType::kE5M2});
+    const bool all = c.chance(4);
+    const auto with = [&] { return all || c.chance(4); };
+
+    Memory x = c.matrix(dtype()), y = c.empty(y_dtype), residual = c.matrix(dtype()),
+           bias = c.vector(dtype()), slope = c.vector(dtype()), amax(DType::kF32, {1, 1}, 0, 0),
+           mask(DType::kF32, {1, (c.count() + 31) / 32}, 0, 0);
+    kernels::FusedForward call{.f = arguments_of(kind), .extent = c.extent};
+    call.x = x.view();
+    call.y = y.view();
+    if (with()) call.residual = residual.view();
+    if (with()) call.bias = bias.view(), call.bias_map = c.map;
+    if (with() && takes_slopes(kind)) call.slope = slope.view(), call.slope_map = c.map;
+    if (with()) call.scale = -1.7;
+    if (with()) call.dropout = {.threshold = 0x40000000u, .inverse_keep = 4.0 / 3, .seed = 7, .sequence = 5};
+    if (with() && has_mask(kind) && c.extent.rows == 1)
+      call.mask = reinterpret_cast<std::uint32_t*>(mask.view().data);
+    if (is_8_bit(y_dtype)) {
+      if (with()) call.quantization_scale = 30;
+      if (with()) call.amax = static_cast<float*>(amax.view().data);
+    }
+    const bool in_place = !is_8_bit(y_dtype) && c.chance(5) && x.dtype() == y_dtype;
+    if (in_place) call.y = call.x;
+    const Scratch scratch(kernels::fused_forward_scratch(call));
+    call.scratch = scratch.data();
+
+    std::vector<double> inputs;
+    for (std::int64_t i = 0; i < c.count(); ++i) inputs.push_back(x[i]);
+    ASSERT_EQ(kernels::launch_fused_forward(call, nullptr), cudaSuccess);
+    Memory& out = in_place ? x : y;
+    EXPECT_TRUE(out.download() && mask.download() && amax.download() && scratch.guarded())
+        << "wrote elsewhere";
+
+    double largest = 0;
+    for (std::int64_t i = 0; i < c.count() && !testing::Test::HasFailure(); ++i) {
+      const double at = call.bias.data
+                            ? plus(inputs[static_cast<std::size_t>(i)], bias[c.channel(i)], in_double)
+                            : inputs[static_cast<std::size_t>(i)];
+      double parameters[kMaxParameters] = {call.f.parameters[0], call.f.parameters[1], call.f.parameters[2]};
+      if (call.slope.data) parameters[0] = slope[c.channel(i)];
+      double want = reference_of(kind, at, parameters).value;
+      if (call.mask != nullptr) {
+        std::uint32_t word;
+        const float as_float = static_cast<float>(mask[i / 32]);
+        std::memcpy(&word, &as_float, sizeof word);
+        const bool on = kind == ActivationKind::hardshrink ? std::fabs(at) > parameters[0] : at > 0;
+        if (!std::isnan(as_float)) {
+          EXPECT_EQ(word >> (i % 32) & 1, on ? 1u : 0u) << "mask " << i;
+        }
+      }
+      if (call.dropout.threshold != 0)
+        want =
+            reference::philox_word({.seed = 7, .sequence = 5}, static_cast<std::uint64_t>(i)) >= 0x40000000u
+                ? want * call.dropout.inverse_keep
+                : 0;
+      want *= call.scale;
+      double scale = std::fabs(want);
+      if (call.residual.data) want += residual[i], scale += std::fabs(residual[i]);
+      want *= call.quantization_scale;
+      scale *= call.quantization_scale;
+      if (is_8_bit(y_dtype)) {
+        const double limit = y_dtype == DType::kE4M3 ? e4m3::kLargest : e5m2::kLargest;
+        largest = std::max(largest, std::fabs(want) > limit ? std::fabs(want) : std::fabs(out[i]));
+        want = std::clamp(want, -limit, limit);
+      }
+      expect_near(out[i], want, scale, out.dtype(), in_double, is_8_bit(y_dtype) ? 0.52 : 0.51,
+                  "y " + std::to_string(i));
+    }
+    if (call.amax != nullptr) {
+      EXPECT_NEAR(amax[0], largest / call.quantization_scale, 1e-5 * largest / call.quantization_scale);
+    }
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// Every word of the mask is written, and the bits past the end are 0.
+TEST(FusedForward, MaskWords) {
+  for (const std::int64_t count : {1, 31, 32, 33, 64, 100, 1000, 1024, 4097}) {
+    std::vector<double> values(static_cast<std::size_t>(count), 1.0);
+    for (std::size_t i = 0; i < values.size(); i += 3) values[i] = -1;
+    Memory x(DType::kBF16, {1, count}, 0, 3, values), y(DType::kF32, {1, count}, 0, 1);
+    const std::int64_t words = (count + 31) / 32;
+    Memory mask(DType::kF32, {1, words}, 0, 0);
+    kernels::FusedForward call{.f = arguments_of(ActivationKind::relu), .extent = {1, count}};
+    call.x = x.view();
+    call.y = y.view();
+    call.mask = static_cast<std::uint32_t*>(mask.view().data);
+    ASSERT_EQ(kernels::launch_fused_forward(call, nullptr), cudaSuccess);
+    ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    std::vector<std::uint32_t> got(static_cast<std::size_t>(words)), want(got.size());
+    ASSERT_EQ(cudaMemcpy(got.data(), call.mask, got.size() * 4, cudaMemcpyDefault), cudaSuccess);
+    for (std::size_t i = 0; i < values.size(); ++i) want[i / 32] |= (values[i] > 0 ? 1u : 0u) << (i % 32);
+    EXPECT_EQ(got, want) << count;
+    EXPECT_TRUE(mask.download());
+  }
+}
+
+// Software rounding to 8 bits is dtype.hpp's, which is written another way.
+TEST(FusedForward, EightBitsOfManyFloats) {
+  std::vector<double> values;
+  const std::uint32_t step = quick() ? 1000003 : 40009;
+  for (std::uint64_t bits = 0; bits < std::uint64_t{1} << 32; bits += step)
+    values.push_back(static_cast<double>(from_bits<float>(bits)));
+  for (int code = 0; code < 256;
+       ++code)  // the numbers themselves, the middles between them and their neighbours
+    for (const double x : {static_cast<double>(e4m3::from_bits(static_cast<std::uint8_t>(code))),
+                           static_cast<double>(e5m2::from_bits(static_cast<std::uint8_t>(code)))})
+      for (const double part : {1.0, 1 + 0x1p-4, 1 + 0x1p-3, 1 + 0x1p-2, 1 - 0x1p-5, 1 - 0x1p-4, 1.5, 0.5})
+        for (const float toward : {-1e30f, 1e30f}) {
+          const auto at = static_cast<float>(x * part);
+          values.push_back(static_cast<double>(at));
+          values.push_back(static_cast<double>(std::nextafter(at, toward)));
+        }
+  const std::int64_t count = std::ssize(values);
+  const Memory x(DType::kF32, {1, count}, 0, 0, values);
+  for (const DType dtype : {DType::kE4M3, DType::kE5M2}) {
+    Memory y(dtype, {1, count}, 0, 0);
+    kernels::FusedForward call{.f = arguments_of(ActivationKind::identity), .extent = {1, count}};
+    call.x = x.view();
+    call.y = y.view();
+    ASSERT_EQ(kernels::launch_fused_forward(call, nullptr), cudaSuccess);
+    ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    std::vector<std::uint8_t> got(values.size());
+    ASSERT_EQ(cudaMemcpy(got.data(), call.y.data, got.size(), cudaMemcpyDefault), cudaSuccess);
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      const std::uint8_t want = dtype == DType::kE4M3 ? e4m3(values[i]).bits : e5m2(values[i]).bits;
+      ASSERT_EQ(int{got[i]}, int{want}) << to_string(dtype) << " of " << values[i];
+    }
+  }
+}
+
+TEST(FusedForward, AmaxOfNaNAndOfSaturation) {
+  for (const bool nan : {false, true}) {
+    std::vector<double> values(5000, 0.25);
+    values[4321] = -1000;
+    if (nan) values[17] = std::nan("");
+    const Memory x(DType::kBF16, {1, 5000}, 0, 0, values);
+    Memory y(DType::kE4M3, {1, 5000}, 0, 0), amax(DType::kF32, {1, 1}, 0, 0);
+    kernels::FusedForward call{.f = arguments_of(ActivationKind::identity), .extent = {1, 5000}};
+    call.x = x.view();
+    call.y = y.view();
+    call.quantization_scale = 2;
+    call.amax = static_cast<float*>(amax.view().data);
+    const Scratch scratch(kernels::fused_forward_scratch(call));
+    call.scratch = scratch.data();
+    ASSERT_EQ(kernels::launch_fused_forward(call, nullptr), cudaSuccess);
+    EXPECT_TRUE(y.download() && amax.download() && scratch.guarded());
+    EXPECT_EQ(y[4321], -448);
+    EXPECT_EQ(y[0], 0.5);
+    EXPECT_TRUE(nan ? std::isnan(amax[0]) && std::isnan(y[17]) : amax[0] == 1000) << amax[0];
+  }
+}
+
+// ---------------------------------------------------------------- fused backward
+
+TEST(FusedBackward, RandomCombinations) {
+  for (int number = 0; number < cases(); ++number) {
+    Case c(kSeed + 1000 + static_cast<std::uint64_t>(number));
+    const bool in_double = c.chance(5);
+    const ActivationKind kind = kKinds[c.random() % std::size(kKinds)];
+    const auto dtype = [&] { return in_double ? DType::kF64 : c.dtype(kNarrow); };
+    kernels::SlopeSource source = kernels::SlopeSource::kInput;
+    if (works_from_output(kind) && c.chance(3)) source = kernels::SlopeSource::kOutput;
+    if (has_mask(kind) && c.extent.rows == 1 && c.chance(3)) source = kernels::SlopeSource::kMask;
+    SCOPED_TRACE("case " + std::to_string(number) + ", " +
+                 std::string(activations()[static_cast<std::size_t>(kind)].name) + ", source " +
+                 std::to_string(static_cast<int>(source)) + ", " + c.to_string());
+    const bool all = c.chance(4);
+    const auto with = [&] { return all || c.chance(4); };
+
+    const DType dbias_dtype = in_double || c.chance(4)
+                                  ? c.dtype({DType::kF64, DType::kF32, DType::kF16, DType::kBF16})
+                                  : c.dtype(kNarrow);
+    std::vector<double> inputs = c.numbers(c.count());
+    if (source == kernels::SlopeSource::kOutput)
+      for (double& v : inputs) v = std::fabs(v);
+    Memory x(dtype(), c.extent, c.stride(), c.offset(), inputs),
+        dy = c.matrix(dtype()), dx = c.empty(dtype()), bias = c.vector(dtype()), slope = c.vector(dtype()),
+        dbias(dbias_dtype, {1, c.map.channels}, 0, c.offset());
+    kernels::FusedBackward call{.f = arguments_of(kind), .extent = c.extent, .source = source};
+    call.dy = dy.view();
+    call.dx = dx.view();
+    std::vector<std::uint32_t> bits(static_cast<std::size_t>((c.count() + 31) / 32));
+    for (auto& word : bits) word = static_cast<std::uint32_t>(c.random());
+    std::uint32_t* mask = nullptr;
+    ASSERT_EQ(cudaMalloc(reinterpret_cast<void**>(&mask), bits.size() * 4), cudaSuccess);
+    ASSERT_EQ(cudaMemcpy(mask, bits.data(), bits.size() * 4, cudaMemcpyDefault), cudaSuccess);
+    if (source == kernels::SlopeSource::kMask)
+      call.mask = mask;
+    else
+      call.x = x.view();
+    call.bias_map = c.map;
+    if (with() && source == kernels::SlopeSource::kInput) call.bias = bias.view();
+    if (with() && takes_slopes(kind)) call.slope = slope.view(), call.slope_map = c.map;
+    if (with()) call.scale = -1.7;
+    if (with()) call.dropout = {.threshold = 0x40000000u, .inverse_keep = 4.0 / 3, .seed = 7, .sequence = 5};
+    if (all || c.chance(2)) call.dbias = dbias.view();
+    const bool in_place = c.chance(5) && dx.dtype() == dy.dtype();
+    if (in_place) call.dx = call.dy;
+    const Scratch scratch(kernels::fused_backward_scratch(call));
+    call.scratch = scratch.data();
+
+    std::vector<double> gradients;
+    for (std::int64_t i = 0; i < c.count(); ++i) gradients.push_back(dy[i]);
+    ASSERT_EQ(kernels::launch_fused_backward(call, nullptr), cudaSuccess);
+    Memory& out = in_place ? dy : dx;
+    EXPECT_TRUE(out.download() && dbias.download() && scratch.guarded()) << "wrote elsewhere";
+    cudaFree(mask);
+
+    std::vector<double> sums(static_cast<std::size_t>(c.map.channels)), sizes(sums.size());
+    for (std::int64_t i = 0; i < c.count() && !testing::Test::HasFailure(); ++i) {
+      double parameters[kMaxParameters] = {call.f.parameters[0], call.f.parameters[1], call.f.parameters[2]};
+      if (call.slope.data) parameters[0] = slope[c.channel(i)];
+      double f;
+      if (source == kernels::SlopeSource::kMask) {
+        f = bits[static_cast<std::size_t>(i / 32)] >> (i % 32) & 1 ? 1
+            : takes_slopes(kind)                                   ? parameters[0]
+                                                                   : 0;
+      } else if (source == kernels::SlopeSource::kOutput) {
+        const double y = x[i];
+        f = kind == ActivationKind::softplus     ? -std::expm1(-y)
+            : kind == ActivationKind::identity   ? 1
+            : kind == ActivationKind::hardshrink ? (y != 0 ? 1 : 0)
+                                                 : (y > 0                ? 1
+                                                    : takes_slopes(kind) ? parameters[0]
+                                                                         : 0);
+      } else {
+        f = reference_of(kind, call.bias.data ? plus(x[i], bias[c.channel(i)], in_double) : x[i], parameters)
+                .slope;
+      }
+      double want = gradients[static_cast<std::size_t>(i)] * f * call.scale;
+      if (call.dropout.threshold != 0)
+        want =
+            reference::philox_word({.seed = 7, .sequence = 5}, static_cast<std::uint64_t>(i)) >= 0x40000000u
+                ? want * call.dropout.inverse_keep
+                : 0;
+      expect_near(out[i], want, std::fabs(want) + (source == kernels::SlopeSource::kOutput ? 1e-2 : 0),
+                  out.dtype(), in_double, 0.9, "dx " + std::to_string(i));
+      sums[static_cast<std::size_t>(c.channel(i))] += want;
+      sizes[static_cast<std::size_t>(c.channel(i))] += std::fabs(want);
+    }
+    for (std::int64_t channel = 0; call.dbias.data && channel < c.map.channels; ++channel) {
+      const auto at = static_cast<std::size_t>(channel);
+      // Slopes in the form for 16 bits where nothing needs more.
+      const bool narrow = size_of(dbias_dtype) == 2;
+      expect_near(dbias[channel], sums[at], sizes[at] * (narrow ? 1 + 0x1p-14 * 0x1p24 / 32 : 1), dbias_dtype,
+                  in_double, 0.51, "dbias " + std::to_string(channel));
+    }
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// Sums of many terms are as good as their terms, and the same in every order of threads.
+TEST(FusedBackward, BiasGradientIsDeterministicAndExact) {
+  const emulator::Options before = emulator::options();
+  const std::int64_t rows = quick() ? 700 : 3000, cols = 132;
+  std::mt19937_64 random(kSeed);
+  std::vector<double> values(static_cast<std::size_t>(rows * cols));
+  for (double& v : values) v = std::ldexp(static_cast<double>(random() >> 40), -20) - 8;  // floats
+  const Memory dy(DType::kF32, {1, rows * cols}, 0, 1, values);
+  Memory dx(DType::kF32, {1, rows * cols}, 0, 0), dbias(DType::kF32, {1, cols}, 0, 0);
+  kernels::FusedBackward call{.f = arguments_of(ActivationKind::identity), .extent = {1, rows * cols}};
+  call.x = call.dy = dy.view();
+  call.dx = dx.view();
+  call.bias_map = {cols, 1};
+  call.dbias = dbias.view();
+  std::vector<double> first;
+  for (const emulator::Schedule schedule :
+       {emulator::Schedule::kForward, emulator::Schedule::kReverse, emulator::Schedule::kRandom}) {
+    emulator::options().schedule = schedule;
+    const Scratch scratch(kernels::fused_backward_scratch(call));
+    call.scratch = scratch.data();
+    ASSERT_EQ(kernels::launch_fused_backward(call, nullptr), cudaSuccess);
+    EXPECT_TRUE(dbias.download());
+    std::vector<double> got;
+    for (std::int64_t c = 0; c < cols; ++c) {
+      double sum = 0;  // exact: multiples of 2^-20 below 2^16
+      for (std::int64_t r = 0; r < rows; ++r) sum += values[static_cast<std::size_t>(r * cols + c)];
+      got.push_back(dbias[c]);
+      EXPECT_EQ(got.back(), static_cast<double>(static_cast<float>(sum))) << c;
+    }
+    if (first.empty()) first = got;
+    EXPECT_EQ(got, first);
+  }
+  emulator::options() = before;
+}
+
+// ---------------------------------------------------------------- parameter gradients
+
+TEST(ParameterGradient, RandomCombinations) {
+  constexpr ActivationKind kWithParameters[] = {ActivationKind::leaky_relu, ActivationKind::prelu,
+                                                ActivationKind::elu,        ActivationKind::xielu,
+                                                ActivationKind::swish,      ActivationKind::hardtanh};
+  for (int number = 0; number < cases() / 2; ++number) {
+    Case c(kSeed + 2000 + static_cast<std::uint64_t>(number));
+    const ActivationKind kind = kWithParameters[c.random() % std::size(kWithParameters)];
+    const int parameters = activations()[static_cast<std::size_t>(kind)].parameter_count;
+    const DType dtype = c.dtype({DType::kF64, DType::kF32, DType::kF16, DType::kBF16}),
+                dp_dtype = c.dtype({DType::kF32, DType::kF64});
+    SCOPED_TRACE("case " + std::to_string(number) + ", " +
+                 std::string(activations()[static_cast<std::size_t>(kind)].name) + ", " + c.to_string());
+    const Memory x = c.matrix(dtype), dy = c.matrix(dtype);
+    Memory dp(dp_dtype, {1, parameters * c.map.channels}, 0, c.offset());
+    kernels::ParameterGradient call{.f = arguments_of(kind), .extent = c.extent};
+    call.x = x.view();
+    call.dy = dy.view();
+    call.map = c.map;
+    call.dp = dp.view();
+    const Scratch scratch(kernels::parameter_gradient_scratch(call));
+    call.scratch = scratch.data();
+    ASSERT_EQ(kernels::launch_parameter_gradient(call, nullptr), cudaSuccess);
+    EXPECT_TRUE(dp.download() && scratch.guarded()) << "wrote elsewhere";
+    const auto slope = reference::parameter_function<double>(kind);
+    std::vector<double> sums(static_cast<std::size_t>(parameters * c.map.channels)), sizes(sums.size());
+    for (std::int64_t i = 0; i < c.count(); ++i)
+      for (int j = 0; j < parameters; ++j) {
+        const double term = dy[i] * slope(x[i], call.f.parameters, j);
+        sums[static_cast<std::size_t>(j * c.map.channels + c.channel(i))] += term;
+        sizes[static_cast<std::size_t>(j * c.map.channels + c.channel(i))] += std::fabs(term);
+      }
+    for (std::size_t k = 0; k < sums.size(); ++k)
+      expect_near(dp[static_cast<std::int64_t>(k)], sums[k], sizes[k], dp_dtype, dtype == DType::kF64, 0.51,
+                  "dp " + std::to_string(k));
+    if (testing::Test::HasFailure()) return;
+  }
+  kernels::ParameterGradient none{.f = arguments_of(ActivationKind::silu), .extent = {1, 4}};
+  EXPECT_NE(kernels::launch_parameter_gradient(none, nullptr), cudaSuccess);
+}
+
+// ---------------------------------------------------------------- the plain operations
+
+// Strides and misalignments change where an element lies, not its bits.
+TEST(Plain, StridedMatricesGiveTheBitsOfContiguousOnes) {
+  for (int number = 0; number < cases() / 2; ++number) {
+    Case c(kSeed + 3000 + static_cast<std::uint64_t>(number));
+    visit_dtype(c.dtype({DType::kF64, DType::kF32, DType::kF16, DType::kBF16}), [&]<class T>(
+                                                                                    std::type_identity<T>) {
+      const DType dtype = dtype_of<T>::value;
+      SCOPED_TRACE("case " + std::to_string(number) + ", " + std::string(to_string(dtype)) + ", " +
+                   c.to_string());
+      const auto f = arguments_of(ActivationKind::silu);
+      const Extent flat{1, c.count()};
+      const std::vector<double> xs = c.numbers(c.count()), dys = c.numbers(c.count()),
+                                ddxs = c.numbers(c.count());
+      const auto copy_of = [&](const std::vector<double>& v, bool strided) {
+        return std::make_unique<Memory>(dtype, strided ? c.extent : flat, c.stride(),
+                                        strided ? c.offset() : 0, v);
+      };
+      std::vector<double> results[2];
+      for (const bool strided : {false, true}) {
+        const auto x = copy_of(xs, strided), dy = copy_of(dys, strided), ddx = copy_of(ddxs, strided);
+        const Extent extent = strided ? c.extent : flat;
+        std::vector<std::unique_ptr<Memory>> out;
+        for (int k = 0; k < 6; ++k) out.push_back(copy_of({}, strided));
+        const auto in = [](const auto& m) { return m->template matrix<const T>(); };
+        const auto to = [&](int k) { return out[static_cast<std::size_t>(k)]->template matrix<T>(); };
+        ASSERT_EQ(kernels::launch_forward<T>(f, extent, in(x), to(0), nullptr), cudaSuccess);
+        ASSERT_EQ(kernels::launch_backward<T>(f, extent, in(x), in(dy), to(1), nullptr), cudaSuccess);
+        ASSERT_EQ(kernels::launch_jvp<T>(f, extent, in(x), in(dy), to(2), to(3), nullptr), cudaSuccess);
+        ASSERT_EQ(
+            kernels::launch_backward_of_backward<T>(f, extent, in(x), in(dy), in(ddx), to(4), to(5), nullptr),
+            cudaSuccess);
+        for (const auto& memory : out) {
+          EXPECT_TRUE(memory->download()) << "wrote elsewhere";
+          for (std::int64_t i = 0; i < c.count(); ++i) results[strided].push_back((*memory)[i]);
+        }
+        // In place, on the memory that the other results came from.
+        ASSERT_EQ(kernels::launch_backward_of_backward<T>(f, extent, in(x), in(dy), in(ddx),
+                                                          ddx->template matrix<T>(), dy->template matrix<T>(),
+                                                          nullptr),
+                  cudaSuccess);
+        for (const auto* memory : {ddx.get(), dy.get()}) {
+          EXPECT_TRUE(const_cast<Memory*>(memory)->download());
+          for (std::int64_t i = 0; i < c.count(); ++i) results[strided].push_back((*memory)[i]);
+        }
+      }
+      EXPECT_EQ(results[0], results[1]);
+      for (std::int64_t i = 0; i < c.count(); ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        const double x = rounded(xs[at], dtype), dy = rounded(dys[at], dtype), ddx = rounded(ddxs[at], dtype);
+        const auto jet = reference_of(ActivationKind::silu, x, f.parameters);
+        const double curvature =
+            reference::curvature_function<double>(ActivationKind::silu)(x, f.parameters).curvature;
+        const auto check = [&](int k, double want, double scale) {
+          expect_near(results[0][at + static_cast<std::size_t>(k * c.count())], want, scale, dtype,
+                      dtype == DType::kF64, 0.9, "result " + std::to_string(k));
+        };
+        check(0, jet.value, std::fabs(jet.value));
+        check(1, dy * jet.slope, std::fabs(dy));
+        check(2, jet.value, std::fabs(jet.value));
+        check(3, dy * jet.slope, std::fabs(dy));
+        check(4, ddx * jet.slope, std::fabs(ddx));
+        check(5, ddx * dy * curvature, std::fabs(ddx * dy) * (size_of(dtype) == 2 ? 1024 : 1));
+      }
+    });
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(Plain, ForwardMany) {
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      SCOPED_TRACE(to_string(dtype));
+      std::mt19937_64 random(kSeed);
+      std::vector<std::unique_ptr<Memory>> xs, ys;
+      std::vector<kernels::ManyTensor<T>> list;
+      for (int i = 0; i < 2 * kernels::kManyTensors + 3; ++i) {
+        const std::int64_t lengths[] = {1, 2, 5, 100, 511, 1024, 3000, 4096, 9000};
+        const Extent extent{1, lengths[random() % std::size(lengths)]};
+        std::vector<double> values(static_cast<std::size_t>(extent.cols));
+        for (double& v : values) v = static_cast<double>(random() % 2000) / 256 - 4;
+        xs.push_back(std::make_unique<Memory>(dtype, extent, 0, static_cast<int>(random() % 3), values));
+        const bool in_place = random() % 4 == 0;
+        ys.push_back(std::make_unique<Memory>(dtype, extent, 0, static_cast<int>(random() % 3)));
+        list.push_back(
+            {xs.back()->template matrix<const T>().data,
+             in_place ? xs.back()->template matrix<T>().data : ys.back()->template matrix<T>().data,
+             extent.cols});
+        if (in_place) ys.back() = nullptr;
+      }
+      std::vector<std::vector<double>> want;
+      const auto f = arguments_of(ActivationKind::gelu);
+      for (const auto& tensor : list) {
+        Memory y(dtype, {1, tensor.count}, 0, 0);
+        ASSERT_EQ(kernels::launch_forward<T>(f, {1, tensor.count}, {tensor.x, 0}, y.matrix<T>(), nullptr),
+                  cudaSuccess);
+        ASSERT_TRUE(y.download());
+        want.emplace_back();
+        for (std::int64_t i = 0; i < tensor.count; ++i) want.back().push_back(y[i]);
+      }
+      const auto before = emulator::counters().launches;
+      ASSERT_EQ(kernels::launch_forward_many<T>(f, list.data(), std::ssize(list), nullptr), cudaSuccess);
+      EXPECT_EQ(emulator::counters().launches - before, 3u);
+      for (std::size_t k = 0; k < list.size(); ++k) {
+        Memory& out = ys[k] ? *ys[k] : *xs[k];
+        ASSERT_TRUE(out.download());
+        for (std::int64_t i = 0; i < list[k].count; ++i)
+          ASSERT_EQ(out[i], want[k][static_cast<std::size_t>(i)]) << "tensor " << k << ", element " << i;
+      }
+    });
+}
+
+}  // namespace
