@@ -13,7 +13,7 @@
 #   ACTIUM_BUILD_SECONDS=200   configure and build
 #   ACTIUM_TEST_SECONDS=100    all tests
 #   ACTIUM_SANITIZER_SECONDS=90   each sanitizer; the four run at the same time
-#   ACTIUM_BENCH_SECONDS=140   all benches, no program more than half of it
+#   ACTIUM_BENCH_SECONDS=140   all benches, no program more than two thirds of it
 #   ACTIUM_SANITIZER_FILTER='*/cuda*'   the tests that the sanitizers run, with ACTIUM_QUICK=1 in the environment
 #   ACTIUM_SUITE_DRY_RUN=1     exercises this script where there is no GPU: CPU tests, smoke benches; proves nothing
 set -uo pipefail
@@ -214,7 +214,7 @@ end=$(until_time "$budget")
 for name in activation gated softmax propagation; do
   program=$tree/bench/bench_$name
   if [ -x "$program" ]; then
-    limit=$((end - SECONDS < budget / 2 ? end - SECONDS : budget / 2))
+    limit=$((end - SECONDS < budget * 2 / 3 ? end - SECONDS : budget * 2 / 3))
     step bench "$name" "$limit" "$program" "${bench_options[@]}" "--benchmark_out=$out/bench/$name.json"
   else
     missing bench "$name" "no executable bench_$name in $tree/bench"

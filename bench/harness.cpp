@@ -14,10 +14,13 @@
 #include <random>
 #include <ranges>
 #include <stdexcept>
+#include <tuple>
 #include <utility>
 
 #if ACTIUM_CUDA
 #include <cuda_runtime_api.h>
+
+#include "streams.hpp"
 #endif
 
 namespace actium::bench {
@@ -26,6 +29,7 @@ namespace {
 constexpr double kGraphBelow = 50e-6;   // seconds; shorter calls are replayed from a CUDA graph
 constexpr std::int64_t kMaxSets = 512;  // of tensors to rotate over
 constexpr std::size_t kAlignment = 512;
+constexpr std::ptrdiff_t kMaxReads = 3, kMaxWrites = 2;  // of the stream kernels
 
 using Work = std::function<void()>;
 
@@ -70,6 +74,11 @@ class Device {
       return static_cast<double>(milliseconds) * 1e-3;
     }
 #endif
+    return host_seconds(work);
+  }
+
+  /// The same by the host's clock, for work that waits for its result.
+  static double host_seconds(const Work& work) {
     const auto start = std::chrono::steady_clock::now();
     work();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -111,6 +120,47 @@ class Device {
     std::memcpy(to, from, bytes);
   }
 
+  /// Does nothing, with a kernel on a GPU.
+  void launch_empty() const {
+#if ACTIUM_CUDA
+    if (cuda()) ACTIUM_BENCH_CHECK(static_cast<cudaError_t>(bench::launch_empty(stream_)));
+#endif
+  }
+
+  /// How many ways launch_stream() has.
+  int stream_variants() const {
+#if ACTIUM_CUDA
+    if (cuda()) return kStreamVariants;
+#endif
+    return 1;
+  }
+
+  /// Each out[w] = the sum of all in[r] (a little more in a second output), on tensors of equal sizes taken
+  /// as f32.
+  void launch_stream(int variant, std::span<const ConstTensorView> in,
+                     std::span<const TensorView> out) const {
+    const std::int64_t bytes = out.front().bytes();
+#if ACTIUM_CUDA
+    if (cuda()) {
+      const void* inputs[kMaxReads];
+      void* outputs[kMaxWrites];
+      for (std::size_t r = 0; r < in.size(); ++r) inputs[r] = in[r].data();
+      for (std::size_t w = 0; w < out.size(); ++w) outputs[w] = out[w].data();
+      ACTIUM_BENCH_CHECK(static_cast<cudaError_t>(bench::launch_stream(static_cast<int>(in.size()),
+                                                                       static_cast<int>(out.size()), variant,
+                                                                       inputs, outputs, bytes, stream_)));
+      return;
+    }
+#endif
+    static_cast<void>(variant);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(bytes) / sizeof(float); ++i) {
+      float sum = 0;
+      for (const ConstTensorView& x : in) sum += static_cast<const float*>(x.data())[i];
+      for (std::size_t w = 0; w < out.size(); ++w)
+        static_cast<float*>(out[w].data())[i] = sum + static_cast<float>(w);
+    }
+  }
+
   /// Bytes to touch between two uses of a buffer so that the second finds none of it in cache.
   std::size_t cold_bytes() const {
 #if ACTIUM_CUDA
@@ -130,8 +180,7 @@ class Device {
         {"cuda_architectures", build.architectures.empty() ? "none" : build.architectures},
         {"cuda_driver", build.driver},
         {"clock", cuda() ? "CUDA events" : "wall"},
-        {"copy", cuda() ? "the faster of cudaMemcpyAsync and forward(identity)"
-                        : "the faster of memcpy and forward(identity)"}};
+        {"baseline", "as many reads and writes of the same bytes in all, the fastest way of several"}};
 #if ACTIUM_CUDA
     if (cuda()) {
       const auto add = [&](const char* name, cudaDeviceAttr which) {
@@ -201,6 +250,8 @@ class Arena {
       case DType::kBF16:
         tile<bf16>(ctx);
         break;
+      default:
+        throw std::invalid_argument("no random numbers of " + std::string(to_string(dtype)));
     }
     filled_ = dtype;
   }
@@ -271,35 +322,88 @@ class Session {
       }
       return views;
     };
+    const bool waits = op.baseline == Baseline::empty;
     for (std::size_t i = 0; i < sets; ++i)
-      calls.push_back([&ctx, &op, ins = slices(ConstTensorView(), op.inputs, in),
-                       outs = slices(TensorView(), op.outputs, out)] { op.call(ctx, ins, outs); });
+      calls.push_back([&ctx, &op, waits, ins = slices(ConstTensorView(), op.inputs, in),
+                       outs = slices(TensorView(), op.outputs, out)] {
+        op.call(ctx, ins, outs);
+        if (waits) ctx.synchronize();
+      });
 
-    Measurement m = measure(calls, op.capturable);
-    m.bytes = static_cast<std::int64_t>(bytes_of(op.inputs, op.dtype, false) +
-                                        bytes_of(op.outputs, op.dtype, false));
+    Measurement m = measure(calls, op.capturable, waits);
+    m.bytes = op.bytes > 0 ? op.bytes
+                           : static_cast<std::int64_t>(bytes_of(op.inputs, op.dtype, false) +
+                                                       bytes_of(op.outputs, op.dtype, false));
     m.cold = device_.cuda() && (sets - 1) * set_bytes >= device_.cold_bytes();
     return m;
   }
 
-  /// GB/s of the better of two plain copies that move `bytes` in all; each size is measured once a run.
-  double copy_rate(std::int64_t bytes) {
-    const auto known = copy_rates_.find(bytes);
-    if (known != copy_rates_.end()) return known->second;
-    const Shape half{std::max<std::int64_t>(bytes / 8, 1)};  // f32 elements, once read and once written
-    Operation op{.name = "copy", .inputs = {half}, .outputs = {half}, .elements = half.count()};
-    op.call = [this](const Context&, auto in, auto out) {
-      device_.copy_bytes(in[0].data(), out[0].data(), static_cast<std::size_t>(in[0].bytes()));
+  /// Seconds of what `op` is compared with, and what that is: "2 reads 1 write". `m` is op's measurement.
+  std::pair<double, std::string> baseline(const Operation& op, const Measurement& m) {
+    if (op.baseline == Baseline::other) {
+      Operation other = op;
+      other.call = op.other;
+      return {measure(other).median, "other call"};
+    }
+    if (op.baseline == Baseline::empty) {
+      if (empty_ == 0)
+        empty_ = measure({.name = "empty",
+                          .inputs = {Shape{1}},
+                          .outputs = {Shape{1}},
+                          .baseline = Baseline::empty,
+                          .call = [this](const Context&, auto, auto) { device_.launch_empty(); }})
+                     .median;
+      return {empty_, "empty kernel"};
+    }
+    std::int64_t largest = 1;
+    for (const auto* shapes : {&op.inputs, &op.outputs})
+      for (const Shape& shape : *shapes) largest = std::max(largest, shape.count());
+    const auto large = [&](const std::vector<Shape>& shapes, std::ptrdiff_t most) {
+      const auto count =
+          std::ranges::count_if(shapes, [&](const Shape& s) { return 2 * s.count() >= largest; });
+      return std::clamp<std::ptrdiff_t>(count, 1, most);
     };
-    const double memcpy_rate = measure(op).gigabytes_per_second();
-    op.call = [](const Context& ctx, auto in, auto out) { forward(ctx, identity(), in[0], out[0]); };
-    return copy_rates_[bytes] = std::max(memcpy_rate, measure(op).gigabytes_per_second());
+    const auto reads = large(op.inputs, kMaxReads), writes = large(op.outputs, kMaxWrites);
+    return {stream_seconds(op.dtype, reads, writes, m.bytes),
+            std::to_string(reads) + "r" + std::to_string(writes) + "w"};
   }
 
  private:
+  /// Seconds of the fastest way to read `reads` tensors and write `writes`, `bytes` in all; each measured
+  /// once a run. `dtype` is what the tensors hold already.
+  double stream_seconds(DType dtype, std::ptrdiff_t reads, std::ptrdiff_t writes, std::int64_t bytes) {
+    double& known = stream_seconds_[{reads, writes, bytes}];
+    if (known > 0) return known;
+    constexpr std::int64_t kPacket = 16;
+    const std::int64_t each = std::max(bytes / (reads + writes) / kPacket, std::int64_t{1}) * kPacket;
+    const Shape shape{each / static_cast<std::int64_t>(size_of(dtype))};
+    Operation op{.name = "streams",
+                 .dtype = dtype,
+                 .inputs = std::vector<Shape>(static_cast<std::size_t>(reads), shape),
+                 .outputs = std::vector<Shape>(static_cast<std::size_t>(writes), shape)};
+    std::vector<Call> ways;
+    for (int variant = 0; variant < device_.stream_variants(); ++variant)
+      ways.push_back(
+          [this, variant](const Context&, auto in, auto out) { device_.launch_stream(variant, in, out); });
+    if (reads == 1 && writes == 1) {
+      ways.push_back([this](const Context&, auto in, auto out) {
+        device_.copy_bytes(in[0].data(), out[0].data(), static_cast<std::size_t>(in[0].bytes()));
+      });
+      ways.push_back([](const Context& ctx, auto in, auto out) { forward(ctx, identity(), in[0], out[0]); });
+    }
+    for (const Call& way : ways) {
+      op.call = way;
+      // To exactly the bytes of the operation.
+      const Measurement m = measure(op);
+      const double seconds = m.median * static_cast<double>(bytes) / static_cast<double>(m.bytes);
+      if (known == 0 || seconds < known) known = seconds;
+    }
+    return known;
+  }
+
   // Times rotations over `calls`, whose tensors together exceed the cache, so that each call finds its own
   // cold.
-  Measurement measure(const std::vector<Work>& calls, bool capturable) {
+  Measurement measure(const std::vector<Work>& calls, bool capturable, bool waits) {
     const auto rotations = [&calls](std::int64_t times) {
       return [&calls, times] {
         for (std::int64_t i = 0; i < times; ++i)
@@ -309,19 +413,22 @@ class Session {
     const auto count = static_cast<std::int64_t>(calls.size());
     calls.front()();  // loads modules, makes handles
     device_.context().synchronize();
-    const double estimate = std::max(device_.seconds(rotations(1)), 1e-7);
+    const auto seconds = [&](const Work& work) {
+      return waits ? Device::host_seconds(work) : device_.seconds(work);
+    };
+    const double estimate = std::max(seconds(rotations(1)), 1e-7);
     const std::int64_t times = quick_ ? 1 : static_cast<std::int64_t>(std::ceil(0.5e-3 / estimate));
     Work work = rotations(times);
     Measurement m;
     m.calls_per_sample = times * count;
-    m.graph = device_.cuda() && capturable && estimate / static_cast<double>(count) < kGraphBelow;
+    m.graph = device_.cuda() && capturable && !waits && estimate / static_cast<double>(count) < kGraphBelow;
     if (m.graph) work = device_.captured(work);
 
-    device_.seconds(work);  // warm-up
+    seconds(work);  // warm-up
     std::vector<double> samples;
     const std::size_t least = quick_ ? 1 : 3;
     for (double total = 0; samples.size() < least || (total < min_time_ && samples.size() < 10'000);) {
-      samples.push_back(device_.seconds(work) / static_cast<double>(m.calls_per_sample));
+      samples.push_back(seconds(work) / static_cast<double>(m.calls_per_sample));
       total += samples.back() * static_cast<double>(m.calls_per_sample);
     }
     std::sort(samples.begin(), samples.end());
@@ -339,7 +446,8 @@ class Session {
   double min_time_;
   bool quick_;
   Arena inputs_, outputs_;
-  std::map<std::int64_t, double> copy_rates_;
+  std::map<std::tuple<std::ptrdiff_t, std::ptrdiff_t, std::int64_t>, double> stream_seconds_;
+  double empty_ = 0;  // seconds of an empty kernel, waited for
 };
 
 // ---------------------------------------------------------------- Google Benchmark: one iteration is one
@@ -350,10 +458,12 @@ void measure_and_count(benchmark::State& state, Session& session, const Operatio
     for (auto _ : state) {
       const Measurement m = session.measure(op);
       state.SetIterationTime(m.median);
-      const double rate = m.gigabytes_per_second(), copy_rate = session.copy_rate(m.bytes);
-      state.counters["GB/s"] = rate;
-      state.counters["copy_GB/s"] = copy_rate;
-      state.counters["percent_of_copy"] = 100 * rate / copy_rate;
+      const auto [baseline, what] = session.baseline(op, m);
+      state.SetLabel(what);
+      state.counters["GB/s"] = m.gigabytes_per_second();
+      state.counters["baseline_us"] = baseline * 1e6;
+      state.counters["percent_of_baseline"] = 100 * baseline / m.median;
+      state.counters["floor_percent"] = session.device().cuda() ? 100 * op.floor : 0;
       state.counters["bytes"] = static_cast<double>(m.bytes);
       state.counters["ns_per_element"] = m.median * 1e9 / static_cast<double>(op.elements);
       state.counters["us_p20"] = m.p20 * 1e6;
@@ -377,8 +487,8 @@ class Table : public benchmark::BenchmarkReporter {
   explicit Table(const Device& device) : device_(device) {}
   bool ReportContext(const Context&) override {
     for (const auto& [name, value] : device_.facts()) std::printf("%s: %s\n", name.c_str(), value.c_str());
-    std::printf("%-46s %12s %10s %8s %10s %9s\n", "operation/variant/dtype/bytes", "us", "GB/s", "% copy",
-                "ns/elem", "TFLOP/s");
+    std::printf("%-52s %12s %10s %8s %6s %10s  %s\n", "operation/variant/dtype/bytes", "us", "GB/s", "% base",
+                "floor", "ns/elem", "baseline");
     return true;
   }
   void ReportRuns(const std::vector<Run>& runs) override {
@@ -388,15 +498,20 @@ class Table : public benchmark::BenchmarkReporter {
         return found == run.counters.end() ? NAN : found->second.value;
       };
       if (run.run_type == Run::RT_Aggregate) continue;
-      std::printf("%-46s ", run.run_name.function_name.c_str());
+      std::printf("%-52s ", run.run_name.function_name.c_str());
       if (std::isnan(counter("GB/s"))) {
         std::printf("FAILED\n");
         continue;
       }
-      std::printf("%12.2f %10.1f %8.1f %10.4f", run.GetAdjustedRealTime(), counter("GB/s"),
-                  counter("percent_of_copy"), counter("ns_per_element"));
-      if (!std::isnan(counter("TFLOP/s"))) std::printf(" %9.2f", counter("TFLOP/s"));
-      std::printf("\n");
+      const double floor = counter("floor_percent"), percent = counter("percent_of_baseline");
+      std::printf("%12.2f %10.1f %8.1f ", run.GetAdjustedRealTime(), counter("GB/s"), percent);
+      if (floor > 0)
+        std::printf("%6.0f", floor);
+      else
+        std::printf("%6s", "-");
+      std::printf(" %10.4f  %s", counter("ns_per_element"), run.report_label.c_str());
+      if (!std::isnan(counter("TFLOP/s"))) std::printf(", %.2f TFLOP/s", counter("TFLOP/s"));
+      std::printf("%s\n", percent < floor ? "  BELOW" : "");
     }
     std::fflush(stdout);
   }

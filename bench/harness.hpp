@@ -1,7 +1,7 @@
 #pragma once
 /// Throughput measurements of the public interface, on Google Benchmark. A bench program lists operations;
-/// the harness supplies random tensors, a cold cache, the clock, a device-to-device copy of the same size and
-/// the report. docs/benchmarks.md says how and why.
+/// the harness supplies random tensors, a cold cache, the clock, a baseline that moves the same bytes and the
+/// report. docs/benchmarks.md says how and why.
 #include <actium/actium.hpp>
 #include <functional>
 #include <initializer_list>
@@ -11,19 +11,31 @@
 
 namespace actium::bench {
 
-/// One call to measure, and the tensors it works on. The bytes that must move are those of the tensors: each
-/// input read once, each output written once.
+using Call = std::function<void(const Context& ctx, std::span<const ConstTensorView> in,
+                                std::span<const TensorView> out)>;
+
+/// What an operation is compared with.
+enum class Baseline : std::uint8_t {
+  streams,  ///< a kernel that reads and writes as many large tensors, the same bytes in all, and adds: copy
+            ///< for one and one, triad for two and one
+  empty,    ///< an empty kernel. Both are called one at a time and waited for, by the host's clock
+  other     ///< another call on the same tensors
+};
+
+/// One call to measure, and the tensors it works on.
 struct Operation {
   std::string name;           ///< "forward/gelu/bf16/268435456": operation, variant, dtype, bytes a tensor
-  DType dtype = DType::kF32;  ///< of all tensors
+  DType dtype = DType::kF32;  ///< of all tensors (a call may look at their memory as another)
   std::vector<Shape> inputs = {};   ///< filled with normal random numbers
   std::vector<Shape> outputs = {};  ///< uninitialised
   std::int64_t elements = 0;        ///< what ns_per_element divides by
+  std::int64_t bytes = 0;           ///< that must move; 0 = each input read once, each output written once
   double flops = 0;                 ///< floating-point operations of a call; 0 = not reported
   bool capturable = true;           ///< in a CUDA graph; false for a call that waits for its result
-  std::function<void(const Context& ctx, std::span<const ConstTensorView> in,
-                     std::span<const TensorView> out)>
-      call = {};
+  Baseline baseline = Baseline::streams;
+  Call other = {};   ///< the call to compare with, where `baseline` says so
+  double floor = 0;  ///< the least speed that is right on a GPU, as a part of the baseline's; 0 = none
+  Call call = {};
 };
 
 /// What a program may measure, from its arguments and its device.

@@ -104,12 +104,12 @@ def check_bench(out, step, dry_run):
 
 
 def best_by_operation(records):
-    """{operation: {dtype: best GB/s, its %, the worst % among variants at the largest size}}, cold where possible."""
+    """{operation: {dtype: best GB/s, its % of the baseline, the worst % at the largest size}}, cold where possible."""
     table = {}
     for r in records:
         operation, variant, dtype, size = r["name"].split("/")[:4]
         row = table.setdefault(operation, {}).setdefault(dtype, [])
-        row.append({"variant": variant, "bytes": int(size), "rate": r["GB/s"], "percent": r["percent_of_copy"],
+        row.append({"variant": variant, "bytes": int(size), "rate": r["GB/s"], "percent": r["percent_of_baseline"],
                     "cold": r["cold"], "tflops": r.get("TFLOP/s")})
     best = {}
     for operation, dtypes in table.items():
@@ -119,19 +119,29 @@ def best_by_operation(records):
             largest = [r for r in row if r["bytes"] == max(r["bytes"] for r in row)]
             worst = min(largest, key=lambda r: r["percent"])
             best.setdefault(operation, {})[dtype] = {
-                "best_GB/s": top["rate"], "best_percent_of_copy": top["percent"], "best_variant": top["variant"],
-                "worst_percent_of_copy_at_largest": worst["percent"], "worst_variant": worst["variant"],
+                "best_GB/s": top["rate"], "best_percent_of_baseline": top["percent"], "best_variant": top["variant"],
+                "worst_percent_of_baseline_at_largest": worst["percent"], "worst_variant": worst["variant"],
                 "best_TFLOP/s": max((r["tflops"] for r in row if r["tflops"]), default=None)}
     return best
+
+
+def floors(records):
+    """How many measurements have a floor, and those below theirs, the farthest first."""
+    held = [r for r in records if r.get("floor_percent", 0) > 0]
+    below = sorted((r for r in held if r["percent_of_baseline"] < r["floor_percent"]),
+                   key=lambda r: r["percent_of_baseline"] / r["floor_percent"])
+    return {"measurements": len(held), "below": [
+        {"name": "/".join(r["name"].split("/")[:4]), "percent_of_baseline": r["percent_of_baseline"],
+         "floor_percent": r["floor_percent"], "baseline": r.get("label", "")} for r in below]}
 
 
 def print_table(summary):
     if summary["dry_run"]:
         print("DRY RUN: no GPU was asked for; the numbers below prove nothing about one")
     if summary["operations"]:
-        print(f"{'best GB/s, best % of copy / worst variant % at the largest size':<64}")
-        print(f"{'operation':<18}" + "".join(f"{d:>20}" for d in DTYPES))
-        for operation, dtypes in list(summary["operations"].items())[:24]:
+        print(f"{'best GB/s, best % of the baseline / worst variant % at the largest size':<64}")
+        print(f"{'operation':<22}" + "".join(f"{d:>19}" for d in DTYPES))
+        for operation, dtypes in list(summary["operations"].items())[:32]:
             cells = []
             for d in DTYPES:
                 c = dtypes.get(d)
@@ -140,9 +150,14 @@ def print_table(summary):
                 elif c["best_TFLOP/s"]:
                     cells.append(f"{c['best_TFLOP/s']:.2f} TFLOP/s")
                 else:
-                    cells.append(f"{c['best_GB/s']:.0f} {c['best_percent_of_copy']:.0f}/"
-                                 f"{c['worst_percent_of_copy_at_largest']:.0f}")
-            print(f"{operation:<18}" + "".join(f"{c:>20}" for c in cells))
+                    cells.append(f"{c['best_GB/s']:.0f} {c['best_percent_of_baseline']:.0f}/"
+                                 f"{c['worst_percent_of_baseline_at_largest']:.0f}")
+            print(f"{operation:<22}" + "".join(f"{c:>19}" for c in cells))
+        held = summary["floors"]
+        if held["measurements"]:
+            print(f"{held['measurements'] - len(held['below'])} of {held['measurements']} measurements with a floor reach it")
+        for r in held["below"][:8]:
+            print(f"  BELOW {r['name']}: {r['percent_of_baseline']:.1f} % of {r['baseline']}, floor {r['floor_percent']:.0f} %")
     for kind in ("tests", "cuda-tests"):
         t = summary["tests"].get(kind)
         if t:
@@ -173,7 +188,7 @@ def main():
     with open(f"{out}/steps.tsv", newline="") as file:
         steps = list(csv.DictReader(file, delimiter="\t"))
     summary = {"pass": False, "dry_run": dry_run, "seconds": int(environment.get("seconds", 0)), "steps": [],
-               "tests": {}, "sanitizers": {}, "operations": {}}
+               "tests": {}, "sanitizers": {}, "operations": {}, "floors": {}}
     records = []
     for step in steps:
         problems, details = [], {}
@@ -212,6 +227,7 @@ def main():
         if kind not in {s["kind"] for s in steps}:
             summary["steps"].append({"kind": kind, "name": "all", "log": "-", "problems": ["never ran"], "details": {}})
     summary["operations"] = best_by_operation(records)
+    summary["floors"] = floors(records)
     summary["pass"] = not any(s["problems"] for s in summary["steps"])
     for name, value in (("environment", environment), ("summary", summary)):
         with open(f"{out}/{name}.json", "w") as file:

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# scripts/get_cuda.sh [--headers] DIR: puts a CUDA 13.0 toolkit from PyPI into DIR (about 1 GB): nvcc, runtime, CCCL, cuBLAS,
+# scripts/get_cuda.sh [--headers | --disassembler] DIR: puts a CUDA 13.0 toolkit from PyPI into DIR (about 1 GB): nvcc, runtime, CCCL, cuBLAS,
 # cuRAND. It compiles everything in actium; running kernels needs an NVIDIA driver >= 580 besides. Prints the toolkit's root.
 # With --headers only the headers that the emulated tests need (80 MB to fetch, 20 MB kept); prints their folder.
+# With --disassembler only cuobjdump and nvdisasm (5 MB), for scripts/instruction_count.py; prints their folder.
 # Does nothing where DIR has them already. Needs python3 with venv (Debian: python3-venv).
 set -euo pipefail
 headers=0
@@ -9,7 +10,19 @@ if [ "${1-}" = --headers ]; then
   headers=1
   shift
 fi
-dir=${1:?usage: scripts/get_cuda.sh [--headers] DIR}
+if [ "${1-}" = --disassembler ]; then
+  dir=${2:?usage: scripts/get_cuda.sh --disassembler DIR}
+  if [ ! -e "$dir/complete" ]; then
+    echo "fetching cuobjdump and nvdisasm from PyPI into $dir (5 MB)" >&2
+    mkdir -p "$(dirname "$dir")"
+    python3 -m venv "$dir" >&2
+    "$dir/bin/python" -m pip install --quiet --disable-pip-version-check 'nvidia-cuda-cuobjdump==13.*' 'nvidia-cuda-nvdisasm==13.*' >&2
+    touch "$dir/complete"
+  fi
+  dirname "$(find "$dir" -path '*/nvidia/*/bin/cuobjdump' -print -quit)"
+  exit
+fi
+dir=${1:?usage: scripts/get_cuda.sh [--headers | --disassembler] DIR}
 toolkit() { find "$dir" -type d -path '*/nvidia/cu13' -print -quit 2>/dev/null; }
 
 if [ ! -e "$dir/complete" ]; then
