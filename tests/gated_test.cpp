@@ -15,10 +15,11 @@ using namespace actium;
 using namespace actium_test;
 
 reference::Dual<long double> gate_formula(const GatedUnit& unit, long double x) {
+  constexpr double kNone[kMaxParameters] = {};
   switch (unit.kind()) {
 #define ACTIUM_GATED_UNIT(name, activation, ...) \
   case GatedKind::name:                          \
-    return reference::value_and_slope<ActivationKind::activation, long double>(x, nullptr);
+    return reference::value_and_slope<ActivationKind::activation, long double>(x, kNone);
 #include <actium/gated_units.def>
   }
   return {0.0L, 0.0L};

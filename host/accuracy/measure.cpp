@@ -56,7 +56,7 @@ int floor_exponent(const Pairing& pairing, std::size_t which, double x) {
     negative |= y < 0;
     positive |= y > 0;
   }
-  return negative && positive ? std::ilogb(kCurvatureFloor * largest) : kNoFloor;
+  return negative && positive && largest > 0 ? std::ilogb(kCurvatureFloor * largest) : kNoFloor;
 }
 
 /// The error of one result as exactly as it can be known.
