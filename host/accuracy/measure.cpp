@@ -8,7 +8,6 @@
 namespace actium::accuracy {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::size_t kBlock = 1024;
 
 /// What computes and what says how it should be: a Subject's derivatives or parameter slopes, or a naive

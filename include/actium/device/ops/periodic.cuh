@@ -19,8 +19,8 @@ struct FixedAngle {
   std::uint64_t high, low;
 
   friend ACTIUM_HD FixedAngle operator+(FixedAngle a, FixedAngle b) {
-    const std::uint64_t low = a.low + b.low;
-    return {a.high + b.high + (low < a.low ? 1u : 0u), low};
+    const std::uint64_t sum = a.low + b.low;
+    return {a.high + b.high + (sum < a.low ? 1u : 0u), sum};
   }
   friend ACTIUM_HD FixedAngle operator-(FixedAngle a) {
     return {~a.high + (a.low == 0 ? 1u : 0u), ~a.low + 1};
