@@ -28,8 +28,7 @@ namespace {
 using namespace actium;
 using namespace actium::accuracy;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity(),
-                 kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr const char* kFunctionNames[] = {"value", "slope", "curvature"};
 
 std::uint64_t seed() {
