@@ -56,13 +56,12 @@ TEST_P(GatedTest, ForwardAndBackwardToBothInputs) {
         // A bound of k ULP of f32 on a factor is at most 2k ULP of a product; each product adds half of one.
         const ActivationInfo& activation = activations()[static_cast<std::size_t>(info.gate_activation)];
         const bool f64 = dtype == DType::kF64;
-        const bool narrow = !f64 && dtype != DType::kF32;
+        const double unit_ulp =
+            f64 || dtype == DType::kF32 ? 1 : std::ldexp(1.0, format_of(dtype).mantissa_bits - 23);
         const auto bound = [&](int order, double roundings) {
           if (!ctx.is_cuda()) return 0.502;
-          if (narrow)  // what a 16-bit form has beyond the half ULP of rounding, likewise; f32 roundings do
-                       // not count
-            return 0.5 + 2 * (activation.ulp_bound(dtype, order) - 0.5);
-          return 0.5 + 2 * activation.ulp_bound(dtype, order) + roundings;
+          return 0.5 +
+                 unit_ulp * (2 * activation.ulp_bound(f64 ? DType::kF64 : DType::kF32, order) + roundings);
         };
         for (std::size_t i = 0; i < count; ++i) {
           const auto [value, slope] = gate_formula(unit, wide(gate[i]));

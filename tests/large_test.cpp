@@ -36,8 +36,10 @@ constexpr std::int64_t kPast32 = (std::int64_t{1} << 32) + 12345;
 class OnlyBlocks {
  public:
   explicit OnlyBlocks(std::initializer_list<std::int64_t> blocks) {
-    for (const std::int64_t block : blocks)
-      emulator::options().only.push_back(static_cast<std::uint64_t>(block));
+    auto& only = emulator::options().only;
+    for (const std::int64_t block : blocks)  // each once, as a launch does
+      if (std::ranges::find(only, static_cast<std::uint64_t>(block)) == only.end())
+        only.push_back(static_cast<std::uint64_t>(block));
   }
   ~OnlyBlocks() { emulator::options().only.clear(); }
   OnlyBlocks(const OnlyBlocks&) = delete;

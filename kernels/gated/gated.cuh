@@ -14,7 +14,7 @@ struct GatedForward {
   device::Parameters<C> parameters;
   __device__ void operator()(const C (&in)[2], C (&out)[1]) const {
     const C gate = in[0], content = in[1];
-    out[0] = content * OpFor<K, T>::eval(gate, parameters).value;
+    out[0] = content * device::Op<K>::eval(gate, parameters).value;
   }
 };
 
@@ -24,7 +24,7 @@ struct GatedBackward {
   device::Parameters<C> parameters;
   __device__ void operator()(const C (&in)[3], C (&out)[2]) const {
     const C gate = in[0], content = in[1], dy = in[2];
-    const device::Jet<C> f = OpFor<K, T>::eval(gate, parameters);
+    const device::Jet<C> f = device::Op<K>::eval(gate, parameters);
     out[0] = product(dy, content, f.slope);
     out[1] = dy * f.value;
   }
