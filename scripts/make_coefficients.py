@@ -117,11 +117,12 @@ GELU_ROOT = findroot(lambda t: scaled_tail(t) - t / sqrt(2 * pi), mpf('0.7518'))
 def gelu_variable(bits):
     """stretch, shift, largest: w = 1 - stretch / (t + shift) maps t in [0, largest] to an interval round 0.
 
-    The stretches are powers of two, which multiply without rounding; the shifts make the constant terms of both
-    polynomials nearly representable, which would limit their accuracy otherwise.
+    Where t is small, |w| is below 1/2 and the functions below change little with it: there the rounding of w shows in
+    gelu's monotonicity. The shifts make the constant terms of both polynomials nearly representable, which would limit their
+    accuracy otherwise.
     """
-    stretch, shift, largest = {24: ('8', '5', '14.8'), 53: ('16', '9.85546875', '39')}[bits]
-    return mpf(stretch), mpf(shift), mpf(largest)
+    return [mpf(number) for number in {24: ('6', '4.00390625', '14.8'),
+                                       53: ('8', '5.49609375', '39')}[bits]]
 
 
 def gelu_tail(w, bits):
@@ -196,7 +197,7 @@ def main():
     structure('ExpTail', '(exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2',
               values(lambda r, _: exp_tail(r), (-log(2) / 2 * mpf('1.001'), log(2) / 2 * mpf('1.001')), {24: 5, 53: 10}))
     structure('Log1pTail', '(log1p(x) - x) / x^2 for 0 <= x <= 1',
-              values(lambda x, _: log1p_tail(x), (0, 1), {24: 9, 53: 22}))
+              values(lambda x, _: log1p_tail(x), (0, 1), {24: 9, 53: 21}))
 
     # Functions of the normal distribution.
     def erfc_log2_members(bits, type_name):
@@ -216,8 +217,10 @@ def main():
                     f'static constexpr {type_name} lo = {hex_literal(round_to(number - high, bits), bits)};']
         return members
 
-    structure('DecayRate', '-log2(e)', split(-1 / log(2)))
     structure('SquareRootOfTwo', 'sqrt(2)', split(sqrt(2)))
+    structure('DecayTail', '(exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2, where its error is one of exp(r)',
+              values(lambda r, _: exp_tail(r), (-log(2) / 2 * mpf('1.001'), log(2) / 2 * mpf('1.001')), {24: 4, 53: 10},
+                     lambda r: exp(r) / r**2))
     structure('Exp2Tail', '(2^f - 1) / f for |f| <= 1/2',
               values(lambda f, _: exp2_tail(f), (mpf('-0.5005'), mpf('0.5005')), {24: 5, 53: 11}))
     structure('ErfTail', 'erf(x) / x - 1 in x^2, 0 <= x <= 1',
@@ -239,11 +242,11 @@ def main():
     structure('GeluVariable', 'w = 1 - stretch / (t + shift), in which the two functions below are smooth.',
               gelu_constants)
     structure('GeluTail', 'Phi(-t) exp(t^2 / 2) (t + shift) in w, 0 <= t <= largest; Phi: normal distribution function',
-              values(gelu_tail, gelu_interval, {24: 10, 53: 26}))
+              values(gelu_tail, gelu_interval, {24: 10, 53: 21}))
     structure_16('GeluTail16', 'GeluTail', values(gelu_tail, gelu_interval, {24: 6}))
     structure_16('GeluSlope16', 'GeluSlope', values(gelu_slope, gelu_interval, {24: 6}))
     structure('GeluSlope', '(Phi(-t) - t phi(t)) exp(t^2 / 2) / (root - t) in w, 0 <= t <= largest',
-              values(gelu_slope, gelu_interval, {24: 9, 53: 26}))
+              values(gelu_slope, gelu_interval, {24: 9, 53: 21}))
 
     def root_members(slope, start, radius, degrees):
         root = findroot(slope, mpf(start))

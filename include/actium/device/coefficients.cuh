@@ -43,44 +43,29 @@ struct Log1pTail<float> {
 };
 template <>
 struct Log1pTail<double> {
-  // largest relative error 2^-60.57
+  // largest relative error 2^-57.91
   static constexpr double values[] = {-0x1p-1,
-                                      0x1.5555555555552p-2,
-                                      -0x1.ffffffffffa4dp-3,
-                                      0x1.999999997e472p-3,
-                                      -0x1.555555512477fp-3,
-                                      0x1.249248c0e1f8cp-3,
-                                      -0x1.fffff3a544e84p-4,
-                                      0x1.c71be6bc6866cp-4,
-                                      -0x1.999512c1bf9a3p-4,
-                                      0x1.7440449a51e34p-4,
-                                      -0x1.54c5cf4228ff9p-4,
-                                      0x1.38da93f8f88ebp-4,
-                                      -0x1.1d730dba142d3p-4,
-                                      0x1.fcd138efe6bfep-5,
-                                      -0x1.af2d3f69db618p-5,
-                                      0x1.4f87c74312789p-5,
-                                      -0x1.cd47026873bp-6,
-                                      0x1.0cf5e63f1dc4dp-6,
-                                      -0x1.fd93b50d1038ap-8,
-                                      0x1.748a9e174b8fcp-9,
-                                      -0x1.877a5201a56d5p-11,
-                                      0x1.05c203295f8e7p-13,
-                                      -0x1.4d65dabf66405p-17};
-};
-
-/// -log2(e)
-template <class T>
-struct DecayRate;
-template <>
-struct DecayRate<float> {
-  static constexpr float hi = -0x1.715476p+0f;
-  static constexpr float lo = -0x1.4ae0cp-26f;
-};
-template <>
-struct DecayRate<double> {
-  static constexpr double hi = -0x1.71547652b82fep+0;
-  static constexpr double lo = -0x1.777d0ffda0d24p-56;
+                                      0x1.5555555555541p-2,
+                                      -0x1.fffffffffe136p-3,
+                                      0x1.9999999914e9ep-3,
+                                      -0x1.55555542ed114p-3,
+                                      0x1.2492479784512p-3,
+                                      -0x1.ffffd35695a4bp-4,
+                                      0x1.c71aa9a2b2c54p-4,
+                                      -0x1.998c22a868c32p-4,
+                                      0x1.740f7869cf79bp-4,
+                                      -0x1.53f80acf14dccp-4,
+                                      0x1.3632aad09466bp-4,
+                                      -0x1.1681969096cefp-4,
+                                      0x1.dff0556d36518p-5,
+                                      -0x1.7f54d146b3bcdp-5,
+                                      0x1.108a8f926b167p-5,
+                                      -0x1.4a71b5f8787a1p-6,
+                                      0x1.465f571329fe4p-7,
+                                      -0x1.f2076ee959857p-9,
+                                      0x1.1104fa591779ep-10,
+                                      -0x1.7c8db7ce8f18bp-13,
+                                      0x1.f87ee1d4eeffcp-17};
 };
 
 /// sqrt(2)
@@ -95,6 +80,31 @@ template <>
 struct SquareRootOfTwo<double> {
   static constexpr double hi = 0x1.6a09e667f3bcdp+0;
   static constexpr double lo = -0x1.bdd3413b26456p-54;
+};
+
+/// (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2, where its error is one of exp(r)
+template <class T>
+struct DecayTail;
+template <>
+struct DecayTail<float> {
+  // largest error, in units of the result, 2^-28.01
+  static constexpr float values[] = {0x1.fffff8p-2f, 0x1.55548ep-3f, 0x1.555b9ap-5f, 0x1.123bfp-7f,
+                                     0x1.684fe4p-10f};
+};
+template <>
+struct DecayTail<double> {
+  // largest error, in units of the result, 2^-63.49
+  static constexpr double values[] = {0x1p-1,
+                                      0x1.555555555555cp-3,
+                                      0x1.5555555555541p-5,
+                                      0x1.111111110e9f7p-7,
+                                      0x1.6c16c16c1faaep-10,
+                                      0x1.a01a01b447ac6p-13,
+                                      0x1.a01a0176e85cep-16,
+                                      0x1.71ddee6798f7dp-19,
+                                      0x1.27e540af1f60ep-22,
+                                      0x1.af6e9a29a09bp-26,
+                                      0x1.1ed9d5c6d2699p-29};
 };
 
 /// (2^f - 1) / f for |f| <= 1/2
@@ -179,14 +189,14 @@ template <class T>
 struct GeluVariable;
 template <>
 struct GeluVariable<float> {
-  static constexpr float stretch = 0x1p+3f;
-  static constexpr float shift = 0x1.4p+2f;
+  static constexpr float stretch = 0x1.8p+2f;
+  static constexpr float shift = 0x1.004p+2f;
   static constexpr float largest = 0x1.d9999ap+3f;
 };
 template <>
 struct GeluVariable<double> {
-  static constexpr double stretch = 0x1p+4;
-  static constexpr double shift = 0x1.3b6p+3;
+  static constexpr double stretch = 0x1p+3;
+  static constexpr double shift = 0x1.5fcp+2;
   static constexpr double largest = 0x1.38p+5;
 };
 
@@ -195,36 +205,35 @@ template <class T>
 struct GeluTail;
 template <>
 struct GeluTail<float> {
-  // largest relative error 2^-27.72
-  static constexpr float values[] = {0x1.f1b89cp-1f, -0x1.3ac194p+0f, 0x1.41c3b2p+0f, -0x1.084d6cp+0f,
-                                     0x1.5454c6p-1f, -0x1.42ba4cp-2f, 0x1.754ad2p-4f, -0x1.dd88dcp-12f,
-                                     -0x1.8973ep-7f, 0x1.827b66p-9f,  0x1.d365fep-11f};
+  // largest relative error 2^-27.41
+  static constexpr float values[] = {0x1.0294e4p+0f, -0x1.4126d8p+0f,  0x1.19fa4ap+0f,  -0x1.4d3d4p-1f,
+                                     0x1.ac66f8p-3f, 0x1.585994p-7f,   -0x1.20982ep-5f, 0x1.0489b2p-8f,
+                                     0x1.8b7b48p-8f, -0x1.126c04p-10f, -0x1.73ad2cp-11f};
 };
 template <>
 struct GeluTail<double> {
-  // largest relative error 2^-57.85
+  // largest relative error 2^-56.96
   static constexpr double values[] = {
-      0x1.03643b6081465p+0,   -0x1.80428670b2ab4p+0,  0x1.0b5ba0558d992p+1,   -0x1.5e0116ede7dc6p+1,
-      0x1.af82b183579ebp+1,   -0x1.f555070104e51p+1,  0x1.1282948106d88p+2,   -0x1.1b55ad13438ffp+2,
-      0x1.137d086039958p+2,   -0x1.f833689a01685p+1,  0x1.b1a769aaaf484p+1,   -0x1.5de122ac0057ep+1,
-      0x1.081ef24d7408dp+1,   -0x1.73d00e2a3de56p+0,  0x1.e5c8971ce0a5dp-1,   -0x1.24ae462db9732p-1,
-      0x1.426857ba0fffbp-2,   -0x1.407bcd1249078p-3,  0x1.199a9123431c2p-4,   -0x1.a5a2583584ce5p-6,
-      0x1.f0579e4d7677ep-8,   -0x1.5b1c1112a2039p-10, -0x1.94b928ef27f09p-13, 0x1.19eb85600f9p-12,
-      -0x1.9bef53be09d64p-14, 0x1.0c396daac4e5ep-18,  0x1.93baa46b4f7b6p-18};
+      0x1.21150344346e7p+0,  -0x1.c8834721c79dfp+0, 0x1.2275c6ecacdc4p+1,   -0x1.2b9be6622632ep+1,
+      0x1.f0ab929dcaeecp+0,  -0x1.4169f2164d264p+0, 0x1.2e41c16186673p-1,   -0x1.46e9420684a9ep-3,
+      -0x1.7af26e62aeecp-7,  0x1.e18d17b851567p-6,  -0x1.def71bf60df52p-8,  -0x1.b9e3f6d2c9ff3p-9,
+      0x1.094148d58df4fp-9,  0x1.8258ff340de48p-12, -0x1.d57cbdc5a4b03p-12, -0x1.ce3016678985p-15,
+      0x1.a0ee7900a4fdbp-14, 0x1.0d632f872d556p-16, -0x1.a674356ae134ap-16, -0x1.45f660aa085bfp-18,
+      0x1.1f01a056060f3p-17, -0x1.13f6d1990077ep-19};
 };
 
 /// GeluTail; for results of 16 bits
 struct GeluTail16 {
-  // largest relative error 2^-19.51
-  static constexpr float values[] = {0x1.f1b8c2p-1f, -0x1.3ac11ap+0f, 0x1.41bc4ep+0f, -0x1.0856fap+0f,
-                                     0x1.55333p-1f,  -0x1.4228eap-2f, 0x1.54657ep-4f};
+  // largest relative error 2^-18.15
+  static constexpr float values[] = {0x1.0294b4p+0f, -0x1.412792p+0f, 0x1.1a08d8p+0f, -0x1.4d2e6ap-1f,
+                                     0x1.a7263p-3f,  0x1.69cee6p-7f,  -0x1.b67734p-6f};
 };
 
 /// GeluSlope; for results of 16 bits
 struct GeluSlope16 {
-  // largest relative error 2^-19.7
-  static constexpr float values[] = {0x1.e9c6eap-2f, -0x1.479fe8p-3f, 0x1.3050cp-3f, -0x1.d516bp-4f,
-                                     0x1.264512p-4f, -0x1.21c976p-5f, 0x1.621a0cp-7f};
+  // largest relative error 2^-19.99
+  static constexpr float values[] = {0x1.0265dp-1f, -0x1.a7058ep-3f, 0x1.5d5cd2p-3f, -0x1.a03688p-4f,
+                                     0x1.369d4p-5f, -0x1.0a7d1ap-8f, -0x1.265c88p-9f};
 };
 
 /// (Phi(-t) - t phi(t)) exp(t^2 / 2) / (root - t) in w, 0 <= t <= largest
@@ -232,22 +241,21 @@ template <class T>
 struct GeluSlope;
 template <>
 struct GeluSlope<float> {
-  // largest relative error 2^-27.28
-  static constexpr float values[] = {0x1.e9c6dep-2f,   -0x1.479ce8p-3f, 0x1.30576ep-3f, -0x1.d5a32cp-4f,
-                                     0x1.25a8f6p-4f,   -0x1.1b4ba8p-5f, 0x1.75171p-7f,  -0x1.775fdcp-10f,
-                                     -0x1.7d602ap-11f, 0x1.5de7c6p-12f};
+  // largest relative error 2^-28.56
+  static constexpr float values[] = {0x1.0265ep-1f,   -0x1.a70644p-3f, 0x1.5d4b06p-3f,  -0x1.a00588p-4f,
+                                     0x1.3994p-5f,    -0x1.26e826p-8f, -0x1.adc1bap-9f, 0x1.392f04p-10f,
+                                     0x1.75c926p-12f, -0x1.d725ep-13f};
 };
 template <>
 struct GeluSlope<double> {
-  // largest relative error 2^-59.39
+  // largest relative error 2^-57.75
   static constexpr double values[] = {
-      0x1.c571425d6a52ep-2,   -0x1.9dcff412c59ecp-4,  0x1.06178d4448c27p-3,  -0x1.3bd655660d7a1p-3,
-      0x1.69d62e92fd9ecp-3,   -0x1.89d0768ac2338p-3,  0x1.96dc6fdd19c16p-3,  -0x1.8e9e0a5ce96bap-3,
-      0x1.71ec78135c15fp-3,   -0x1.44b4a7cdf96dap-3,  0x1.0d1a812da71a2p-3,  -0x1.a437cc7b41e5ap-4,
-      0x1.343f2384e1185p-4,   -0x1.a7620ee346dbp-5,   0x1.0eff3aec10f1fp-5,  -0x1.416af1e3a56bap-6,
-      0x1.5e58b52834e61p-7,   -0x1.5ae925571e525p-8,  0x1.328f24835e5eep-9,  -0x1.d509d8036ebbep-11,
-      0x1.243de95e86d9ap-12,  -0x1.f5041f8852757p-15, 0x1.04590a9bd4bf4p-20, 0x1.c5e0bfc133b59p-18,
-      -0x1.bdecafd476b47p-19, 0x1.88e1fe1b0affep-22,  0x1.84995d0520156p-23};
+      0x1.f54e883585028p-2,  -0x1.a5ccf4499affap-3,  0x1.e675cad91807fp-3,   -0x1.d504ffcf88eafp-3,
+      0x1.7577195311839p-3,  -0x1.debb18afa51d3p-4,  0x1.d3c7dc3ab414cp-5,   -0x1.2dec41ee6b781p-6,
+      0x1.af2640b61d136p-10, 0x1.d19d5ab7ab64ep-10,  -0x1.a0099c377848dp-11, -0x1.237a7c433ed0fp-14,
+      0x1.2d8e282c25446p-13, -0x1.46d10587305edp-17, -0x1.a64070ce16b5fp-16, 0x1.cd2caf9ccfb7fp-19,
+      0x1.4c6834b9dd714p-18, -0x1.6e5952cc57bbap-21, -0x1.2fc3abf3ba564p-20, 0x1.6634015f43bbcp-23,
+      0x1.06051d2154785p-22, -0x1.5661b29c9a53ep-24};
 };
 
 /// slope(x) / (x - root) in c = x - root_hi, |c| <= radius, round the zero of the slope of silu

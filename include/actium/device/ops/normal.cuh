@@ -4,28 +4,22 @@
 
 namespace actium::device {
 
-/// significand * 2^n, with the power as scaled_power = 2^n * Constants<T>::scale.
+/// E = exp(-k t^2) = (1 + (r + tail)) 2^n, with the power as scaled_power = 2^n * Constants<T>::scale.
 template <class T>
-struct BinaryPower {
-  Real<T> significand, scaled_power;
+struct NormalDecay {
+  Real<T> r, tail, scaled_power;
+  ACTIUM_HD Real<T> significand() const { return Real<T>(1) + (r + tail); }
 };
 
-/// 2^(n + f) for |f| <= 1/2 and biased = n + Constants<T>::round_to_integer.
+/// For k = 1 or 1/2. The exponent is needed as hi + lo.
 template <class T>
-ACTIUM_HD BinaryPower<T> binary_power(Real<T> biased, Real<T> f) {
-  return {fma(f, polynomial<coefficients::Exp2Tail<T>>(f), Real<T>(1)),
-          from_bits(to_bits(biased.number) << Constants<T>::mantissa_bits)};
-}
-
-/// E = exp(-k t^2) for k = 1 or 1/2. The exponent needs t^2 as hi + lo.
-template <class T>
-ACTIUM_HD BinaryPower<T> normal_decay(Real<T> t, T k) {
-  using Rate = coefficients::DecayRate<T>;
+ACTIUM_HD NormalDecay<T> normal_decay(Real<T> t, T k) {
   using C = Constants<T>;
-  const Real<T> rate = Rate::hi * k;
-  const Pair<T> t2 = two_product(t, t);
-  const Real<T> biased = fma(t2.hi, rate, C::round_to_integer), n = biased - C::round_to_integer;
-  return binary_power(biased, fma(t2.hi, rate, -n) + fma(t2.lo, rate, t2.hi * (Rate::lo * k)));
+  const Pair<T> a = two_product(t, t * Real<T>(-k));
+  const Real<T> biased = fma(a.hi, C::log2_e, C::round_to_integer), n = biased - C::round_to_integer;
+  const Real<T> r = fma(-n, C::ln2_hi, a.hi) + fma(-n, C::ln2_lo, a.lo);
+  return {r, r * r * polynomial<coefficients::DecayTail<T>>(r),
+          from_bits(to_bits(biased.number) << C::mantissa_bits)};
 }
 
 /// With t = |x|, E = exp(-t^2/2), g = Phi(-t) / E and h = (Phi(-t) - t phi(t)) / E / (root - t), which are
@@ -43,7 +37,7 @@ struct Op<ActivationKind::gelu> {
     using Two = coefficients::SquareRootOfTwo<T>;
     const Real<T> x(x_number), one(1), t = min_nan(absolute(x), Variable::largest);
     const bool negative = sign_bit(x);  // so that -0 stays -0
-    const BinaryPower<T> e = normal_decay(t, T(0.5));
+    const NormalDecay<T> e = normal_decay(t, T(0.5));
 
     // r = 1 / (t + shift) as hi + lo, and w = 1 - stretch r
     const Real<T> d = t + Variable::shift, d_rest = t - (d - Variable::shift);
@@ -58,7 +52,7 @@ struct Op<ActivationKind::gelu> {
       tail_rest = fma(slanted, fma(-Variable::stretch, r_rest, leading - w), tail_rest);
     const Pair<T> g = two_product(tail, r);
     const Real<T> g_rest = fma(tail_rest, r, fma(tail, r_rest, g.lo));
-    const Pair<T> ge = multiply<T>({g.hi, g_rest}, e.significand);
+    const Pair<T> ge = fast_two_sum(g.hi, fma(g.hi, e.r, fma(g.hi, e.tail, fma(g_rest, e.r, g_rest))));
     const Pair<T> tge = multiply(ge, t);
     const Real<T> loss = unscale((tge.hi + tge.lo) * e.scaled_power);
     const Real<T> value = negative ? -loss : x - loss;
@@ -66,7 +60,7 @@ struct Op<ActivationKind::gelu> {
     // The same for the slope.
     const Real<T> distance = (Real<T>(Root::hi) - t) + Root::lo;
     const Pair<T> h = two_product(polynomial<coefficients::GeluSlope<T>>(w), distance);
-    const Pair<T> he = multiply(h, e.significand);
+    const Pair<T> he = multiply(h, e.significand());
     const Real<T> scaled_slope = (he.hi + he.lo) * e.scaled_power;
     const Real<T> general = negative ? unscale(scaled_slope) : one - unscale(scaled_slope);
     // Round 0 it is 1/2 + 2 phi(0) x: 1/2 itself at 0.
@@ -74,7 +68,7 @@ struct Op<ActivationKind::gelu> {
     const Real<T> slope = t < kRound0 ? fma(x, T(0.79788456080286535588), T(0.5)) : general;
 
     const Real<T> factors = ((Real<T>(Two::hi) - t) + Two::lo) * (Real<T>(Two::hi) + t);
-    const Real<T> density = e.significand * T(0.39894228040143267794);
+    const Real<T> density = e.significand() * T(0.39894228040143267794);
     return {value.number, slope.number, unscale(factors * density * e.scaled_power).number};
   }
 };
@@ -86,10 +80,9 @@ struct Op16<ActivationKind::gelu> {
     using Variable = coefficients::GeluVariable<float>;
     using Root = coefficients::GeluRoot<float>;
     using Two = coefficients::SquareRootOfTwo<float>;
-    using Rate = coefficients::DecayRate<float>;
     const Real<float> x(x_number), t = min_nan(absolute(x), Variable::largest);
     const bool negative = sign_bit(x);
-    const Real<float> h = approximate_exp2(t * t * (Rate::hi * 0.25f));
+    const Real<float> h = approximate_exp2(t * t * (Constants<float>::log2_e * -0.25f));
     const Real<float> r = approximate_reciprocal(t + Variable::shift), w = fma(-Variable::stretch, r, 1.0f);
 
     const Real<float> loss = polynomial<coefficients::GeluTail16>(w) * (t * r) * h * h;
@@ -117,13 +110,14 @@ struct Op<ActivationKind::erf> {
     const Real<T> small = fma(t, polynomial<coefficients::ErfTail<T>>(t * t), t);
     const Real<T> log2 = polynomial<Log2>(t - Real<T>(T(2.5)));
     const Real<T> biased = log2 + C::round_to_integer, n = biased - C::round_to_integer;
-    const BinaryPower<T> erfc = binary_power(biased, log2 - n);
-    const Real<T> large = one - erfc.significand * unscale(erfc.scaled_power);
+    const Real<T> f = log2 - n, significand = fma(f, polynomial<coefficients::Exp2Tail<T>>(f), one);
+    const Real<T> power = from_bits(to_bits(biased.number) << C::mantissa_bits);
+    const Real<T> large = one - significand * unscale(power);
     const Real<T> value = copy_sign(t < one ? small : large, x);
 
     const Real<T> bounded = clamp_nan(x, Real<T>(Log2::decayed));
-    const BinaryPower<T> e = normal_decay(bounded, T(1));
-    const Real<T> density = e.significand * T(1.1283791670955125739);
+    const NormalDecay<T> e = normal_decay(bounded, T(1));
+    const Real<T> density = e.significand() * T(1.1283791670955125739);
     return {value.number, unscale(density * e.scaled_power).number,
             unscale(Real<T>(-2) * bounded * density * e.scaled_power).number};
   }
@@ -134,14 +128,13 @@ template <>
 struct Op16<ActivationKind::erf> {
   ACTIUM_HD static Jet<float> eval(float x_number, const Parameters<float>&) {
     using Log2 = coefficients::ErfcLog2<float>;
-    using Rate = coefficients::DecayRate<float>;
     const Real<float> x(x_number), one(1), t = min_nan(absolute(x), Log2::largest);
     const Real<float> small = fma(t, polynomial<coefficients::ErfTail16>(t * t), t);
     const Real<float> log2 = polynomial<coefficients::ErfcLog216>(t - Real<float>(2.5f));
     const Real<float> value = copy_sign(t < one ? small : one - approximate_exp2(log2), x);
 
     const Real<float> bounded = clamp_nan(x, Real<float>(Log2::decayed));
-    const Real<float> h = approximate_exp2(bounded * bounded * (Rate::hi * 0.5f));
+    const Real<float> h = approximate_exp2(bounded * bounded * (Constants<float>::log2_e * -0.5f));
     const Real<float> slope = h * 1.12837917f * h;
     return {value.number, slope.number, (Real<float>(-2.25675833f) * bounded * h * h).number};
   }
