@@ -69,6 +69,10 @@ def log1p_tail(x):
     return (log1p(x) - x) / x**2
 
 
+def log1p_ratio(x):
+    return log1p(x) / x
+
+
 def sigmoid(x):
     return 1 / (1 + exp(-x))
 
@@ -196,8 +200,9 @@ def main():
 
     structure('ExpTail', '(exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2',
               values(lambda r, _: exp_tail(r), (-log(2) / 2 * mpf('1.001'), log(2) / 2 * mpf('1.001')), {24: 5, 53: 10}))
-    structure('Log1pTail', '(log1p(x) - x) / x^2 for 0 <= x <= 1',
-              values(lambda x, _: log1p_tail(x), (0, 1), {24: 9, 53: 21}))
+    structure('Log1pRatio', 'log1p(1 - a) / (1 - a) - 3/4 for 0 <= a <= 1',
+              values(lambda a, _: log1p_ratio(1 - a) - mpf(3) / 4, (0, 1), {24: 9, 53: 21},
+                     lambda a: log1p_ratio(1 - a)))
 
     # Functions of the normal distribution.
     def erfc_log2_members(bits, type_name):

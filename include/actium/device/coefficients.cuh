@@ -31,41 +31,26 @@ struct ExpTail<double> {
                                       0x1.1f25149482504p-29};
 };
 
-/// (log1p(x) - x) / x^2 for 0 <= x <= 1
+/// log1p(1 - a) / (1 - a) - 3/4 for 0 <= a <= 1
 template <class T>
-struct Log1pTail;
+struct Log1pRatio;
 template <>
-struct Log1pTail<float> {
-  // largest relative error 2^-26.32
-  static constexpr float values[] = {-0x1p-1f,        0x1.555524p-2f, -0x1.fff0b4p-3f, 0x1.98c1e2p-3f,
-                                     -0x1.4f51bp-3f,  0x1.0b458ap-3f, -0x1.7744acp-4f, 0x1.9563d2p-5f,
-                                     -0x1.1aca08p-6f, 0x1.7104a4p-9f};
+struct Log1pRatio<float> {
+  // largest error, in units of the result, 2^-27.46
+  static constexpr float values[] = {-0x1.d1bd02p-5f, 0x1.8b9102p-3f, 0x1.170faap-4f,  0x1.b56e22p-6f,
+                                     0x1.36392ep-7f,  0x1.39abcep-7f, -0x1.176b1ap-7f, 0x1.cf1942p-7f,
+                                     -0x1.2438fep-7f, 0x1.9cc088p-9f};
 };
 template <>
-struct Log1pTail<double> {
-  // largest relative error 2^-57.91
-  static constexpr double values[] = {-0x1p-1,
-                                      0x1.5555555555541p-2,
-                                      -0x1.fffffffffe136p-3,
-                                      0x1.9999999914e9ep-3,
-                                      -0x1.55555542ed114p-3,
-                                      0x1.2492479784512p-3,
-                                      -0x1.ffffd35695a4bp-4,
-                                      0x1.c71aa9a2b2c54p-4,
-                                      -0x1.998c22a868c32p-4,
-                                      0x1.740f7869cf79bp-4,
-                                      -0x1.53f80acf14dccp-4,
-                                      0x1.3632aad09466bp-4,
-                                      -0x1.1681969096cefp-4,
-                                      0x1.dff0556d36518p-5,
-                                      -0x1.7f54d146b3bcdp-5,
-                                      0x1.108a8f926b167p-5,
-                                      -0x1.4a71b5f8787a1p-6,
-                                      0x1.465f571329fe4p-7,
-                                      -0x1.f2076ee959857p-9,
-                                      0x1.1104fa591779ep-10,
-                                      -0x1.7c8db7ce8f18bp-13,
-                                      0x1.f87ee1d4eeffcp-17};
+struct Log1pRatio<double> {
+  // largest error, in units of the result, 2^-58.88
+  static constexpr double values[] = {
+      -0x1.d1bd0105c610dp-5,  0x1.8b90bfbe8e7ecp-3,  0x1.17217f7d19d31p-4,   0x1.b1db534cadc88p-6,
+      0x1.63b6a5d953cd4p-7,   0x1.2dd3d0a8cf51fp-8,  0x1.064f0200696ffp-9,   0x1.d098c21a8f5dap-11,
+      0x1.99d6c15a29923p-12,  0x1.be1367549e0bap-13, -0x1.b52f0b466470fp-15, 0x1.ec29b8f42351fp-12,
+      -0x1.1936cfb2a1939p-10, 0x1.1e99ba6e2ed7ap-9,  -0x1.c2337219afc92p-9,  0x1.17a578a453b3bp-8,
+      -0x1.0d4f0da57a6efp-8,  0x1.8b75621172118p-9,  -0x1.abb9152736ee8p-10, 0x1.4259b7044a1cap-11,
+      -0x1.2f378020613dap-13, 0x1.0f0f152fe7a4cp-16};
 };
 
 /// sqrt(2)

@@ -181,10 +181,11 @@ ACTIUM_HD ExpParts<T> exp_parts(Pair<T> a) {
 /// E = exp(a) in the forms that quotients of exponentials need.
 template <class T>
 struct Exponential {
-  Real<T> scaled;     // E * Constants<T>::scale
-  Real<T> value;      // E; may be subnormal or 0, so only good for adding to something larger
-  Pair<T> plus_one;   // 1 + E
-  Real<T> one_minus;  // 1 - E, good relatively up to E = 1
+  Real<T> scaled;       // E * Constants<T>::scale
+  Real<T> scaled_rest;  // and what the rounding of it left
+  Real<T> value;        // E; may be subnormal or 0, so only good for adding to something larger
+  Pair<T> plus_one;     // 1 + E
+  Real<T> one_minus;    // 1 - E, good relatively up to E = 1
 };
 
 template <class T>
@@ -192,7 +193,8 @@ ACTIUM_HD Exponential<T> exponential(Pair<T> a) {
   const ExpParts<T> parts = exp_parts(a);
   const Real<T> scaled = parts.significand * parts.scaled_power, value = unscale(scaled);
   const Real<T> power = unscale(parts.scaled_power);
-  return {scaled, value, fast_two_sum(Real<T>(1), value), fma(-power, parts.expm1_r, Real<T>(1) - power)};
+  return {scaled, parts.significand_rest * parts.scaled_power, value, fast_two_sum(Real<T>(1), value),
+          fma(-power, parts.expm1_r, Real<T>(1) - power)};
 }
 
 /// exp(-|x|).

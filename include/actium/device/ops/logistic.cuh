@@ -134,10 +134,12 @@ struct Op16<ActivationKind::sigmoid> : Op<ActivationKind::sigmoid> {
 /// log1p(E), times Constants<T>::scale, as hi + lo.
 template <class T>
 ACTIUM_HD Pair<T> scaled_log1p(const Exponential<T>& e) {
-  // log1p(E) = E (1 + u)
-  const Real<T> u = e.value * polynomial<coefficients::Log1pTail<T>>(e.value);
-  const Real<T> head = fma(e.scaled, u, e.scaled);
-  return {head, fma(e.scaled, u, e.scaled - head)};
+  // log1p(E) = E (3/4 + u), with u as a polynomial in 1 - E: small and all but constant round x = 0, where many
+  // inputs in a row have nearly the same result. There what other forms round, or the rest of E, would show as
+  // steps back.
+  const Real<T> u = polynomial<coefficients::Log1pRatio<T>>(Real<T>(1) - e.value), most(T(0.75));
+  const Real<T> rest = fma(e.scaled, u, e.scaled_rest), head = fma(e.scaled, most, rest);
+  return {head, fma(e.scaled, most, -head) + rest};
 }
 
 /// max(x, 0) + log1p(E). The smaller part of the logarithm goes to x first, which is the smaller number
