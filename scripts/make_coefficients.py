@@ -125,8 +125,8 @@ def gelu_variable(bits):
     gelu's monotonicity. The shifts make the constant terms of both polynomials nearly representable, which would limit their
     accuracy otherwise.
     """
-    return [mpf(number) for number in {24: ('6', '4.00390625', '14.8'),
-                                       53: ('8', '5.49609375', '39')}[bits]]
+    return [mpf(number) for number in {24: ('4', '2.2431640625', '14.8'),
+                                       53: ('8', '4.5', '39')}[bits]]
 
 
 def gelu_tail(w, bits):
@@ -201,7 +201,7 @@ def main():
     structure('ExpTail', '(exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2',
               values(lambda r, _: exp_tail(r), (-log(2) / 2 * mpf('1.001'), log(2) / 2 * mpf('1.001')), {24: 5, 53: 10}))
     structure('Log1pRatio', 'log1p(1 - a) / (1 - a) - 3/4 for 0 <= a <= 1',
-              values(lambda a, _: log1p_ratio(1 - a) - mpf(3) / 4, (0, 1), {24: 9, 53: 21},
+              values(lambda a, _: log1p_ratio(1 - a) - mpf(3) / 4, (0, 1), {24: 9, 53: 22},
                      lambda a: log1p_ratio(1 - a)))
 
     # Functions of the normal distribution.
@@ -247,11 +247,11 @@ def main():
     structure('GeluVariable', 'w = 1 - stretch / (t + shift), in which the two functions below are smooth.',
               gelu_constants)
     structure('GeluTail', 'Phi(-t) exp(t^2 / 2) (t + shift) in w, 0 <= t <= largest; Phi: normal distribution function',
-              values(gelu_tail, gelu_interval, {24: 10, 53: 21}))
-    structure_16('GeluTail16', 'GeluTail', values(gelu_tail, gelu_interval, {24: 6}))
+              values(gelu_tail, gelu_interval, {24: 10, 53: 23}))
+    structure_16('GeluTail16', 'GeluTail', values(gelu_tail, gelu_interval, {24: 7}))
     structure_16('GeluSlope16', 'GeluSlope', values(gelu_slope, gelu_interval, {24: 6}))
     structure('GeluSlope', '(Phi(-t) - t phi(t)) exp(t^2 / 2) / (root - t) in w, 0 <= t <= largest',
-              values(gelu_slope, gelu_interval, {24: 9, 53: 21}))
+              values(gelu_slope, gelu_interval, {24: 9, 53: 22}))
 
     def root_members(slope, start, radius, degrees):
         root = findroot(slope, mpf(start))

@@ -43,14 +43,14 @@ struct Log1pRatio<float> {
 };
 template <>
 struct Log1pRatio<double> {
-  // largest error, in units of the result, 2^-58.88
+  // largest error, in units of the result, 2^-58.44
   static constexpr double values[] = {
-      -0x1.d1bd0105c610dp-5,  0x1.8b90bfbe8e7ecp-3,  0x1.17217f7d19d31p-4,   0x1.b1db534cadc88p-6,
-      0x1.63b6a5d953cd4p-7,   0x1.2dd3d0a8cf51fp-8,  0x1.064f0200696ffp-9,   0x1.d098c21a8f5dap-11,
-      0x1.99d6c15a29923p-12,  0x1.be1367549e0bap-13, -0x1.b52f0b466470fp-15, 0x1.ec29b8f42351fp-12,
-      -0x1.1936cfb2a1939p-10, 0x1.1e99ba6e2ed7ap-9,  -0x1.c2337219afc92p-9,  0x1.17a578a453b3bp-8,
-      -0x1.0d4f0da57a6efp-8,  0x1.8b75621172118p-9,  -0x1.abb9152736ee8p-10, 0x1.4259b7044a1cap-11,
-      -0x1.2f378020613dap-13, 0x1.0f0f152fe7a4cp-16};
+      -0x1.d1bd0105c610dp-5, 0x1.8b90bfbe8e7d6p-3,   0x1.17217f7d1beadp-4,  0x1.b1db534a6a4b4p-6,
+      0x1.63b6a67a2773dp-7,  0x1.2dd3b5ae36ff3p-8,   0x1.065202e668f95p-9,  0x1.d02020dce84cp-11,
+      0x1.a0c8e94c2c578p-12, 0x1.70b6cc97f2253p-13,  0x1.be0c4da15ce52p-14, -0x1.0a043b8911a07p-14,
+      0x1.67b34513f8a83p-12, -0x1.a52affc8650dbp-11, 0x1.a11f26d750c8ap-10, -0x1.3fedd4ad64caap-9,
+      0x1.8262eda48be8dp-9,  -0x1.699ad3749ff7ep-9,  0x1.01d3f84aab33dp-9,  -0x1.0edad8fcf2957p-10,
+      0x1.8c8a0d4566a5bp-12, -0x1.6a60584fc4609p-14, 0x1.3a6f8a8628969p-17};
 };
 
 /// sqrt(2)
@@ -174,14 +174,14 @@ template <class T>
 struct GeluVariable;
 template <>
 struct GeluVariable<float> {
-  static constexpr float stretch = 0x1.8p+2f;
-  static constexpr float shift = 0x1.004p+2f;
+  static constexpr float stretch = 0x1p+2f;
+  static constexpr float shift = 0x1.1f2p+1f;
   static constexpr float largest = 0x1.d9999ap+3f;
 };
 template <>
 struct GeluVariable<double> {
   static constexpr double stretch = 0x1p+3;
-  static constexpr double shift = 0x1.5fcp+2;
+  static constexpr double shift = 0x1.2p+2;
   static constexpr double largest = 0x1.38p+5;
 };
 
@@ -190,35 +190,35 @@ template <class T>
 struct GeluTail;
 template <>
 struct GeluTail<float> {
-  // largest relative error 2^-27.41
-  static constexpr float values[] = {0x1.0294e4p+0f, -0x1.4126d8p+0f,  0x1.19fa4ap+0f,  -0x1.4d3d4p-1f,
-                                     0x1.ac66f8p-3f, 0x1.585994p-7f,   -0x1.20982ep-5f, 0x1.0489b2p-8f,
-                                     0x1.8b7b48p-8f, -0x1.126c04p-10f, -0x1.73ad2cp-11f};
+  // largest relative error 2^-27.2
+  static constexpr float values[] = {0x1.7a4f5ep-1f,  -0x1.ce9fp-2f,   0x1.5c573cp-4f,   0x1.764ea6p-5f,
+                                     -0x1.5f2b42p-7f, -0x1.562134p-7f, -0x1.1b4f16p-11f, 0x1.31aa2cp-9f,
+                                     0x1.0f24p-10f,   -0x1.213bap-12f, -0x1.3716acp-12f};
 };
 template <>
 struct GeluTail<double> {
-  // largest relative error 2^-56.96
+  // largest relative error 2^-57.39
   static constexpr double values[] = {
-      0x1.21150344346e7p+0,  -0x1.c8834721c79dfp+0, 0x1.2275c6ecacdc4p+1,   -0x1.2b9be6622632ep+1,
-      0x1.f0ab929dcaeecp+0,  -0x1.4169f2164d264p+0, 0x1.2e41c16186673p-1,   -0x1.46e9420684a9ep-3,
-      -0x1.7af26e62aeecp-7,  0x1.e18d17b851567p-6,  -0x1.def71bf60df52p-8,  -0x1.b9e3f6d2c9ff3p-9,
-      0x1.094148d58df4fp-9,  0x1.8258ff340de48p-12, -0x1.d57cbdc5a4b03p-12, -0x1.ce3016678985p-15,
-      0x1.a0ee7900a4fdbp-14, 0x1.0d632f872d556p-16, -0x1.a674356ae134ap-16, -0x1.45f660aa085bfp-18,
-      0x1.1f01a056060f3p-17, -0x1.13f6d1990077ep-19};
+      0x1.b396f9cf1e26p-1,    -0x1.b8701b3202533p-1,  0x1.6604e3a0db532p-1,  -0x1.ca362180c9011p-2,
+      0x1.b5a432a50d364p-3,   -0x1.0c6b1adf28247p-4,  0x1.31254fe801188p-8,  0x1.8b0a7cd3cf6e8p-8,
+      -0x1.1b722d0151416p-9,  -0x1.aa403cf5219a1p-12, 0x1.91f383041e2cap-12, 0x1.d62f06bd022d7p-16,
+      -0x1.1594cb6cc3b7ap-14, -0x1.2685caac744a3p-18, 0x1.97fb607e16002p-17, 0x1.bb50ce2d82893p-20,
+      -0x1.31b3ab9a11753p-19, -0x1.5679958443be2p-21, 0x1.a393089da2b44p-22, 0x1.ba9e9aac53e52p-23,
+      -0x1.b5c3c3a088b92p-25, -0x1.b1202e18514bp-25,  0x1.ce775a7a8dbeap-29, 0x1.dd3a86936b8d5p-28};
 };
 
 /// GeluTail; for results of 16 bits
 struct GeluTail16 {
-  // largest relative error 2^-18.15
-  static constexpr float values[] = {0x1.0294b4p+0f, -0x1.412792p+0f, 0x1.1a08d8p+0f, -0x1.4d2e6ap-1f,
-                                     0x1.a7263p-3f,  0x1.69cee6p-7f,  -0x1.b67734p-6f};
+  // largest relative error 2^-20.09
+  static constexpr float values[] = {0x1.7a4f4ap-1f,  -0x1.ce9f2ep-2f, 0x1.5c7bdp-4f,  0x1.76469p-5f,
+                                     -0x1.697268p-7f, -0x1.53127cp-7f, 0x1.a3713p-12f, 0x1.096392p-9f};
 };
 
 /// GeluSlope; for results of 16 bits
 struct GeluSlope16 {
-  // largest relative error 2^-19.99
-  static constexpr float values[] = {0x1.0265dp-1f, -0x1.a7058ep-3f, 0x1.5d5cd2p-3f, -0x1.a03688p-4f,
-                                     0x1.369d4p-5f, -0x1.0a7d1ap-8f, -0x1.265c88p-9f};
+  // largest relative error 2^-19.6
+  static constexpr float values[] = {0x1.06f1d4p-1f,  -0x1.47b1acp-3f,  0x1.82077ap-5f, 0x1.71f346p-9f,
+                                     -0x1.214152p-8f, -0x1.60e4f2p-11f, 0x1.fc0d78p-12f};
 };
 
 /// (Phi(-t) - t phi(t)) exp(t^2 / 2) / (root - t) in w, 0 <= t <= largest
@@ -226,21 +226,21 @@ template <class T>
 struct GeluSlope;
 template <>
 struct GeluSlope<float> {
-  // largest relative error 2^-28.56
-  static constexpr float values[] = {0x1.0265ep-1f,   -0x1.a70644p-3f, 0x1.5d4b06p-3f,  -0x1.a00588p-4f,
-                                     0x1.3994p-5f,    -0x1.26e826p-8f, -0x1.adc1bap-9f, 0x1.392f04p-10f,
-                                     0x1.75c926p-12f, -0x1.d725ep-13f};
+  // largest relative error 2^-27.07
+  static constexpr float values[] = {0x1.06f1d6p-1f,   -0x1.47b4bap-3f,  0x1.820502p-5f,  0x1.7c8b2cp-9f,
+                                     -0x1.214c7cp-8f,  -0x1.f72e1cp-11f, 0x1.06acc6p-11f, 0x1.4ef13p-12f,
+                                     -0x1.43d292p-16f, -0x1.f210a6p-15f};
 };
 template <>
 struct GeluSlope<double> {
-  // largest relative error 2^-57.75
+  // largest relative error 2^-58.63
   static constexpr double values[] = {
-      0x1.f54e883585028p-2,  -0x1.a5ccf4499affap-3,  0x1.e675cad91807fp-3,   -0x1.d504ffcf88eafp-3,
-      0x1.7577195311839p-3,  -0x1.debb18afa51d3p-4,  0x1.d3c7dc3ab414cp-5,   -0x1.2dec41ee6b781p-6,
-      0x1.af2640b61d136p-10, 0x1.d19d5ab7ab64ep-10,  -0x1.a0099c377848dp-11, -0x1.237a7c433ed0fp-14,
-      0x1.2d8e282c25446p-13, -0x1.46d10587305edp-17, -0x1.a64070ce16b5fp-16, 0x1.cd2caf9ccfb7fp-19,
-      0x1.4c6834b9dd714p-18, -0x1.6e5952cc57bbap-21, -0x1.2fc3abf3ba564p-20, 0x1.6634015f43bbcp-23,
-      0x1.06051d2154785p-22, -0x1.5661b29c9a53ep-24};
+      0x1.e0a507a92478p-2,    -0x1.048b5b1f66a2cp-3, 0x1.827e54386ca62p-4,  -0x1.d4d0c1de10049p-5,
+      0x1.bc894d05d8e2bp-6,   -0x1.296d9a0752a26p-7, 0x1.7cdf2c3fd842dp-10, 0x1.72bbc0345617cp-12,
+      -0x1.f8d5cf3fa4312p-13, 0x1.ff3777a5f89a7p-18, 0x1.ed0f3ca38767p-16,  -0x1.11816b50a79cdp-18,
+      -0x1.12530528bf4a4p-18, 0x1.80901a11975ecp-21, 0x1.72450479352e3p-21, -0x1.78d4103d6b003p-24,
+      -0x1.1dea0097cfa23p-23, 0x1.1716bfb2784b3p-29, 0x1.c90d159883a3p-26,  0x1.7bf7002d8e284p-29,
+      -0x1.4e6945beea1dp-28,  -0x1.68f6577ee13p-31,  0x1.4ccbf203193f9p-31};
 };
 
 /// slope(x) / (x - root) in c = x - root_hi, |c| <= radius, round the zero of the slope of silu

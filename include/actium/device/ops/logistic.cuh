@@ -5,8 +5,7 @@
 namespace actium::device {
 
 /// A parameter beta as factor of x in an exponential: up to |x| = limit, exp(-|beta x|) is in reach of
-/// exponential(), and beyond it the functions have come to their limits. |beta| above `largest` counts as
-/// that: the two differ for x that are all but 0.
+/// exponential(), and beyond it the functions have come to their limits, at +-inf if nowhere else.
 template <class T>
 struct Steepness {
   Pair<T> beta;
@@ -16,13 +15,13 @@ template <class T>
 struct SteepnessRange;
 template <>
 struct SteepnessRange<float> {
-  static constexpr float exponent = 130, largest = 0x1p+118f, inverse_largest = 0x1p-118f;
+  static constexpr float exponent = 130;
   static constexpr float largest_scaled = 0x1p+37f;  // |x| up to here allow x E Constants<T>::scale
   static constexpr float smallest_root = 0x1p-100f;  // above it a number's low part has all its digits
 };
 template <>
 struct SteepnessRange<double> {
-  static constexpr double exponent = 1040, largest = 0x1p+1000, inverse_largest = 0x1p-1000;
+  static constexpr double exponent = 1040;
   static constexpr double largest_scaled = 0x1p+400;
   static constexpr double smallest_root = 0x1p-960;
 };
@@ -30,10 +29,15 @@ struct SteepnessRange<double> {
 /// From the parameter beta and its derived 1 / beta (see derive_inverse), for |beta x| up to `exponent`.
 template <class T>
 ACTIUM_HD Steepness<T> steepness(const Parameters<T>& parameters, T exponent = SteepnessRange<T>::exponent) {
-  using R = SteepnessRange<T>;
-  const Real<T> inverse = max_nan(absolute(parameters.derived[0].hi), R::inverse_largest);
-  return {{clamp_nan(parameters.p[0].hi, Real<T>(R::largest)), parameters.p[0].lo},
-          min_nan(inverse * Real<T>(exponent), Constants<T>::largest)};
+  const Real<T> limit = absolute(parameters.derived[0].hi) * Real<T>(exponent);
+  return {parameters.p[0], min_nan(limit, Constants<T>::largest)};
+}
+
+/// exp(-|z|) for z = beta x, of which `magnitude` is the absolute value.
+template <class T>
+ACTIUM_HD Exponential<T> steep_decay(Real<T> x, const Steepness<T>& s, Pair<T> magnitude) {
+  const Real<T> farthest(SteepnessRange<T>::exponent);
+  return exponential<T>({-(absolute(x) > s.limit ? farthest : magnitude.hi), -magnitude.lo});
 }
 
 /// derived[0] = 1 / parameters[0].
@@ -134,9 +138,9 @@ struct Op16<ActivationKind::sigmoid> : Op<ActivationKind::sigmoid> {
 /// log1p(E), times Constants<T>::scale, as hi + lo.
 template <class T>
 ACTIUM_HD Pair<T> scaled_log1p(const Exponential<T>& e) {
-  // log1p(E) = E (3/4 + u), with u as a polynomial in 1 - E: small and all but constant round x = 0, where many
-  // inputs in a row have nearly the same result. There what other forms round, or the rest of E, would show as
-  // steps back.
+  // log1p(E) = E (3/4 + u), with u as a polynomial in 1 - E: small and all but constant round x = 0, where
+  // many inputs in a row have nearly the same result. There what other forms round, or the rest of E, would
+  // show as steps back.
   const Real<T> u = polynomial<coefficients::Log1pRatio<T>>(Real<T>(1) - e.value), most(T(0.75));
   const Real<T> rest = fma(e.scaled, u, e.scaled_rest), head = fma(e.scaled, most, rest);
   return {head, fma(e.scaled, most, -head) + rest};
@@ -194,10 +198,10 @@ struct Op<ActivationKind::softplus> {
   template <class T>
   ACTIUM_HD static Jet<T> eval(T x_number, const Parameters<T>& parameters) {
     const Real<T> x(x_number);
-    const Steepness<T> s = bounded_steepness(parameters);
+    const Steepness<T> s = steepness(parameters);
     const Exponential<T> e = decay(x, s);
     const Pair<T> log1p = scaled_log1p(e);
-    const Unscaling<T> inverse = unscaling(bounded_inverse(parameters));
+    const Unscaling<T> inverse = unscaling(parameters.derived[0]);
     const Pair<T> product = multiply(inverse.first, log1p.hi);
     const Pair<T> scaled = {product.hi, fma(log1p.lo, inverse.first.hi, product.lo)};
     // At -inf 1 / beta may be so large that what exp() can reach of the tail is not 0.
@@ -209,13 +213,13 @@ struct Op<ActivationKind::softplus> {
   /// d/dbeta = -(|z| E / (1 + E) + log1p(E)) / beta^2.
   template <class T>
   ACTIUM_HD static ParameterSlopes<T> parameter_slopes(T x_number, const Parameters<T>& parameters) {
-    const Steepness<T> s = bounded_steepness(parameters);
+    const Steepness<T> s = steepness(parameters);
+    const Exponential<T> e = decay(Real<T>(x_number), s);
     const Real<T> x = min_nan(absolute(Real<T>(x_number)), s.limit);
-    const Exponential<T> e = decay(x, s);
     const Real<T> entropy = fma(s.beta.hi * x, divide(e.scaled, e.plus_one), scaled_log1p(e).hi);
 
     // 1 / beta^2 is one factor, except where it would overflow.
-    const Pair<T> inverse = bounded_inverse(parameters);
+    const Pair<T> inverse = parameters.derived[0];
     const bool large = inverse.hi > Real<T>(0x1p+30f);
     const Real<T> square = fma(inverse.hi, inverse.hi, Real<T>(2) * inverse.hi * inverse.lo);
     const Real<T> first = large ? inverse.hi : square;
@@ -226,31 +230,18 @@ struct Op<ActivationKind::softplus> {
   /// 1 - exp(-beta y).
   template <class T>
   ACTIUM_HD static T slope_from_output(T y, const Parameters<T>& parameters) {
-    return decay(Real<T>(y), bounded_steepness(parameters)).one_minus.number;
+    return decay(Real<T>(y), steepness(parameters)).one_minus.number;
   }
 
  private:
-  /// For beta > 0, below `inverse_largest` replaced by that, so that 1 / beta may be added to numbers.
-  template <class T>
-  ACTIUM_HD static Steepness<T> bounded_steepness(const Parameters<T>& parameters) {
-    using R = SteepnessRange<T>;
-    const Real<T> beta = min_nan(max_nan(parameters.p[0].hi, R::inverse_largest), R::largest);
-    const Real<T> inverse = max_nan(bounded_inverse(parameters).hi, R::inverse_largest);
-    return {{beta, parameters.p[0].lo}, inverse * Real<T>(R::exponent)};
-  }
-  template <class T>
-  ACTIUM_HD static Pair<T> bounded_inverse(const Parameters<T>& parameters) {
-    return {min_nan(parameters.derived[0].hi, SteepnessRange<T>::largest), parameters.derived[0].lo};
-  }
-
   /// exp(-|beta x|).
   template <class T>
   ACTIUM_HD static Exponential<T> decay(Real<T> x, const Steepness<T>& s) {
-    const Pair<T> z = multiply(s.beta, min_nan(absolute(x), s.limit));
-    return exponential<T>({-z.hi, -z.lo});
+    return steep_decay(x, s, multiply(s.beta, min_nan(absolute(x), s.limit)));
   }
 };
 
+inline constexpr float kExponentRange16 = 300;  // exp(-300 / 2) is 0
 /// -log2(e) / 2 |beta x| as the argument of decay16, for a finite x.
 ACTIUM_HD Real<float> exponent16(Real<float> x, Pair<float> beta) {
   constexpr float kHalfLog2ERest = 0x1.4ae0cp-27f;
@@ -258,14 +249,18 @@ ACTIUM_HD Real<float> exponent16(Real<float> x, Pair<float> beta) {
   const Real<float> rest = fma(beta.hi, Real<float>(kHalfLog2ERest), factor.lo);
   return -absolute(fma(x, factor.hi, x * rest));
 }
-inline constexpr float kExponentRange16 = 300;  // exp(-300 / 2) is 0
+/// The same for every x, from the Steepness for kExponentRange16.
+ACTIUM_HD Decay16 steep_decay16(Real<float> x, const Steepness<float>& s) {
+  const Real<float> magnitude = absolute(x), farthest(-kHalfLog2E * kExponentRange16);
+  return decay16(magnitude > s.limit ? farthest : exponent16(min_nan(magnitude, s.limit), s.beta));
+}
 
 template <>
 struct Op16<ActivationKind::softplus> : Op<ActivationKind::softplus> {
   ACTIUM_HD static Jet<float> eval(float x_number, const Parameters<float>& parameters) {
     const Real<float> x(x_number);
     const Steepness<float> s = steepness(parameters, kExponentRange16);
-    const Decay16 d = decay16(exponent16(min_nan(absolute(x), s.limit), s.beta));
+    const Decay16 d = steep_decay16(x, s);
     const Real<float> value = max_nan(x, 0.0f) + log1p16(d, parameters.derived[0].hi);
     return {value.number, sigmoid16(d, x < 0).number, bell16(d, s.beta.hi).number};
   }

@@ -30,17 +30,11 @@ struct FixedAngle {
 /// m 2^e radians, exactly but for the last bits of the result (after Payne and Hanek): of 2 / pi only those
 /// bits count whose products with m 2^e are below 4 and not too small.
 ACTIUM_HD FixedAngle fixed_angle(std::uint64_t m, int e) {
-  // The bits of 2 / pi from that of weight 2^(1 - e) on. Before the first there is a word of zeros.
-  int first = e + 62;
-  if (first < 0) {
-    m = first > -64 ? m >> -first : 0;
-    first = 0;
-  }
-  const int word = first >> 6, shift = first & 63;
-  const std::uint64_t w0 = coefficients::two_over_pi_word(word),
-                      w1 = coefficients::two_over_pi_word(word + 1),
-                      w2 = coefficients::two_over_pi_word(word + 2),
-                      w3 = coefficients::two_over_pi_word(word + 3);
+  // The bits of 2 / pi from that of weight 2^(1 - e) on. Before the first there are zeros.
+  const int first = e > -254 ? e + 62 : -192, word = first >> 6, shift = first & 63;
+  const auto word_at = [](int i) { return i < 1 ? 0 : coefficients::two_over_pi_word(i); };
+  const std::uint64_t w0 = word_at(word), w1 = word_at(word + 1), w2 = word_at(word + 2),
+                      w3 = word_at(word + 3);
   const std::uint64_t a = w0 << shift | w1 >> 1 >> (63 - shift), b = w1 << shift | w2 >> 1 >> (63 - shift),
                       c = w2 << shift | w3 >> 1 >> (63 - shift);
   return FixedAngle{m * a, 0} + FixedAngle{multiply_high(m, b), m * b} + FixedAngle{0, multiply_high(m, c)};
@@ -183,7 +177,7 @@ struct Op<ActivationKind::snake> {
     const Real<T> slope = (half_slope.hi + half_slope.lo) * T(2);
 
     const Pair<T> s = sine(shifted.r), c = cosine(shifted.r);
-    const Real<T> curvature = parameters.p[0].hi * T(4) * ((s.hi + s.lo) * (c.hi + c.lo));
+    const Real<T> curvature = parameters.p[0].hi * (Real<T>(4) * ((s.hi + s.lo) * (c.hi + c.lo)));
     return {value.number, slope.number, in_quadrant(shifted.quadrant << 1, curvature).number};
   }
 
@@ -306,7 +300,7 @@ struct Op16<ActivationKind::snake> : Op<ActivationKind::snake> {
 
     const Real<float> root = half_turns<1>(x, parameters.derived[0], exact).sine();
     const Real<float> cosine = half_turns<3>(x, parameters.derived[0], exact).sine();
-    const Real<float> curvature = parameters.p[0].hi * 4.0f * (root * cosine);
+    const Real<float> curvature = parameters.p[0].hi * (Real<float>(4) * (root * cosine));
     return {value.number, (root * root * 2.0f).number, curvature.number};
   }
 };

@@ -8,14 +8,14 @@ namespace actium::device {
 /// has the sign of z.
 ///   z >= 0: x / (1 + E)          slope (1 + E + xdz E) / (1 + E)^2
 ///   z <  0: x E / (1 + E)        slope E (1 + xdz + E) / (1 + E)^2
-/// `bounded` is x within [-limit, limit], beyond which sigmoid(z) is 0 or 1.
+/// `bounded` is x within limits beyond which sigmoid(z) is 0 or 1.
 template <class T>
 struct SigmoidProduct {
   Real<T> value, slope;
 };
 template <class T>
-ACTIUM_HD SigmoidProduct<T> times_sigmoid(Real<T> x, Real<T> bounded, Real<T> limit, bool negative,
-                                          const Exponential<T>& e, Pair<T> xdz,
+ACTIUM_HD SigmoidProduct<T> times_sigmoid(Real<T> x, Real<T> bounded, bool negative, const Exponential<T>& e,
+                                          Pair<T> xdz,
                                           Real<T> decay_unscale = Real<T>(Constants<T>::inverse_scale)) {
   const Real<T> unscale_factor = negative ? decay_unscale : Real<T>(1);
 
@@ -23,7 +23,7 @@ ACTIUM_HD SigmoidProduct<T> times_sigmoid(Real<T> x, Real<T> bounded, Real<T> li
   const Pair<T> tail = two_product(bounded, e.scaled);
   const Pair<T> numerator = {negative ? tail.hi : x, negative ? tail.lo : Real<T>(0)};
   const Real<T> quotient = copy_sign(divide(numerator, e.plus_one) * unscale_factor, x);
-  const Real<T> value = !negative && absolute(x) > limit ? x : quotient;
+  const Real<T> value = !negative && e.plus_one.hi <= Real<T>(1) ? x : quotient;
 
   const Real<T> sum = negative ? (Real<T>(1) + xdz.hi) + (e.value + xdz.lo)
                                : fma(e.value, xdz.hi, e.plus_one.hi) + fma(e.value, xdz.lo, e.plus_one.lo);
@@ -73,7 +73,7 @@ struct Op<ActivationKind::silu> {
     const Real<T> x(x_number), limit(-Constants<T>::smallest_exponent);
     const Real<T> bounded = clamp_nan(x, limit), magnitude = absolute(bounded);
     const Exponential<T> e = exponential<T>({-magnitude, Real<T>(0)});
-    const SigmoidProduct<T> general = times_sigmoid<T>(x, bounded, limit, x < 0, e, {bounded, Real<T>(0)});
+    const SigmoidProduct<T> general = times_sigmoid<T>(x, bounded, x < 0, e, {bounded, Real<T>(0)});
     const Real<T> slope = near_root<coefficients::SiluRoot<T>>(x, general.slope);
     const Real<T> curvature = unscale(scaled_silu_curvature<T>(e, {magnitude, Real<T>(0)}));
     return {general.value.number, slope.number, curvature.number};
@@ -95,7 +95,7 @@ ACTIUM_HD Swish<T> swish(Real<T> x, const Steepness<T>& s, Pair<T> root) {
   const Pair<T> z = multiply(s.beta, bounded);
   const bool negative = z.hi < Real<T>(0);
   const Pair<T> magnitude = {absolute(z.hi), negative ? -z.lo : z.lo};
-  Exponential<T> e = exponential<T>({-magnitude.hi, -magnitude.lo});
+  Exponential<T> e = steep_decay(x, s, magnitude);
   const Real<T> curvature = scaled_silu_curvature(e, magnitude);
 
   // Where |x| may be so large that x E overflows with the factor, go without. Such beta are below 2^-30, and
@@ -103,7 +103,7 @@ ACTIUM_HD Swish<T> swish(Real<T> x, const Steepness<T>& s, Pair<T> root) {
   const bool flat = s.limit > Real<T>(SteepnessRange<T>::largest_scaled);
   e.scaled = flat ? e.value : e.scaled;
   const SigmoidProduct<T> general =
-      times_sigmoid(x, bounded, s.limit, negative, e, z, Real<T>(flat ? T(1) : Constants<T>::inverse_scale));
+      times_sigmoid(x, bounded, negative, e, z, Real<T>(flat ? T(1) : Constants<T>::inverse_scale));
 
   const Pair<T> product = multiply(s.beta, bounded - root.hi), of_z = distance_from_root<Root>(z);
   const bool exact = absolute(root.hi) > Real<T>(SteepnessRange<T>::smallest_root);
@@ -144,7 +144,7 @@ struct Op<ActivationKind::swish> {
     const Real<T> bounded = min_nan(absolute(Real<T>(x)), s.limit);
     const Pair<T> z =
         multiply<T>({absolute(s.beta.hi), s.beta.hi < Real<T>(0) ? -s.beta.lo : s.beta.lo}, bounded);
-    const Exponential<T> e = exponential<T>({-z.hi, -z.lo});
+    const Exponential<T> e = steep_decay(Real<T>(x), s, z);
     const bool flat = s.limit > Real<T>(SteepnessRange<T>::largest_scaled);
     const Real<T> bell = divide(flat ? e.value : e.scaled, square(e.plus_one));
     return {{(bell * bounded * bounded * Real<T>(flat ? T(1) : Constants<T>::inverse_scale)).number}};
@@ -168,7 +168,7 @@ struct Op<ActivationKind::quick_gelu> {
 /// are those of scaled_product_curvature.
 ACTIUM_HD Real<float> product_value16(Real<float> x, Real<float> bounded, bool negative, const Decay16& d) {
   const Real<float> factor = negative ? d.half : Real<float>(1);
-  return (negative ? bounded : x) * d.reciprocal * factor * factor;
+  return (negative ? bounded : x) * factor * d.reciprocal * factor;
 }
 ACTIUM_HD Real<float> product_slope16(Real<float> xdz, bool negative, const Decay16& d) {
   const Real<float> one(1), factor = negative ? d.half : one;
@@ -177,7 +177,8 @@ ACTIUM_HD Real<float> product_slope16(Real<float> xdz, bool negative, const Deca
 }
 ACTIUM_HD Real<float> product_curvature16(Real<float> difference, Real<float> sum, const Decay16& d,
                                           Real<float> factor) {
-  return bell16(d, fma(d.e, sum, difference) * d.reciprocal * factor);
+  const Real<float> root = d.reciprocal * d.half;
+  return root * (fma(d.e, sum, difference) * d.reciprocal) * factor * root;
 }
 
 /// silu(z) / beta and its derivatives, from z = beta x as hi + lo.
@@ -210,7 +211,7 @@ struct Op16<ActivationKind::swish> : Op<ActivationKind::swish> {
     const Real<float> x(x_number);
     const Steepness<float> s = steepness(parameters, kExponentRange16);
     const Real<float> bounded = clamp_nan(x, s.limit);
-    return swish16(x, bounded, multiply(s.beta, bounded), s.beta.hi, decay16(exponent16(bounded, s.beta)));
+    return swish16(x, bounded, multiply(s.beta, bounded), s.beta.hi, steep_decay16(x, s));
   }
 };
 
@@ -248,7 +249,7 @@ struct Op<ActivationKind::gelu_tanh> {
     const Real<T> hi = fma(Real<T>(3), z.hi, -twice.hi), lo = fma(Real<T>(3), z.lo, -twice.lo);
     const Pair<T> xdz = {copy_sign(hi, x), x < 0 ? -lo : lo};
 
-    const SigmoidProduct<T> general = times_sigmoid<T>(x, copy_sign(t, x), limit, x < 0, e, xdz);
+    const SigmoidProduct<T> general = times_sigmoid<T>(x, copy_sign(t, x), x < 0, e, xdz);
     const Real<T> slope = near_root<coefficients::GeluTanhRoot<T>>(x, general.slope);
 
     const Real<T> nearest_linear(C::linear_hi + C::linear_lo), minus_2_linear = Real<T>(-2) * nearest_linear;
