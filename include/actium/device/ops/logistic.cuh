@@ -10,6 +10,7 @@ template <class T>
 struct Steepness {
   Pair<T> beta;
   Real<T> limit;
+  Real<T> farthest;  // what |beta x| counts as beyond it
 };
 template <class T>
 struct SteepnessRange;
@@ -30,14 +31,14 @@ struct SteepnessRange<double> {
 template <class T>
 ACTIUM_HD Steepness<T> steepness(const Parameters<T>& parameters, T exponent = SteepnessRange<T>::exponent) {
   const Real<T> limit = absolute(parameters.derived[0].hi) * Real<T>(exponent);
-  return {parameters.p[0], min_nan(limit, Constants<T>::largest)};
+  return {parameters.p[0], min_nan(limit, Constants<T>::largest),
+          parameters.p[0].hi == Real<T>(0) ? T(0) : exponent};
 }
 
 /// exp(-|z|) for z = beta x, of which `magnitude` is the absolute value.
 template <class T>
 ACTIUM_HD Exponential<T> steep_decay(Real<T> x, const Steepness<T>& s, Pair<T> magnitude) {
-  const Real<T> farthest(SteepnessRange<T>::exponent);
-  return exponential<T>({-(absolute(x) > s.limit ? farthest : magnitude.hi), -magnitude.lo});
+  return exponential<T>({-(absolute(x) > s.limit ? s.farthest : magnitude.hi), -magnitude.lo});
 }
 
 /// derived[0] = 1 / parameters[0].
@@ -251,7 +252,7 @@ ACTIUM_HD Real<float> exponent16(Real<float> x, Pair<float> beta) {
 }
 /// The same for every x, from the Steepness for kExponentRange16.
 ACTIUM_HD Decay16 steep_decay16(Real<float> x, const Steepness<float>& s) {
-  const Real<float> magnitude = absolute(x), farthest(-kHalfLog2E * kExponentRange16);
+  const Real<float> magnitude = absolute(x), farthest = s.farthest * Real<float>(-kHalfLog2E);
   return decay16(magnitude > s.limit ? farthest : exponent16(min_nan(magnitude, s.limit), s.beta));
 }
 

@@ -111,7 +111,8 @@ ACTIUM_HD Swish<T> swish(Real<T> x, const Steepness<T>& s, Pair<T> root) {
                             exact ? fma(-s.beta.hi, root.lo, product.lo) : of_z.lo};
   const Real<T> factor = polynomial<Root>(of_z.hi + z.lo);
   const Real<T> slope = fma(distance.hi, factor, distance.lo * factor);
-  return {general.value, is_near_root<Root>(z.hi) ? slope : general.slope, curvature};
+  const Real<T> value = negative || absolute(x) <= s.limit ? general.value : x;  // x / 2 for a beta of 0, too
+  return {value, is_near_root<Root>(z.hi) ? slope : general.slope, curvature};
 }
 
 template <>
@@ -158,7 +159,8 @@ struct Op<ActivationKind::quick_gelu> {
   ACTIUM_HD static Jet<T> eval(T x, const Parameters<T>&) {
     using C = coefficients::QuickGelu<T>;
     const Pair<T> beta = {C::hi, C::lo};
-    const Steepness<T> s = {beta, Real<T>(-Constants<T>::smallest_exponent * T(0.625))};
+    constexpr T kExponent = SteepnessRange<T>::exponent;
+    const Steepness<T> s = {beta, Real<T>(-Constants<T>::smallest_exponent * T(0.625)), Real<T>(kExponent)};
     const Swish<T> y = swish<T>(Real<T>(x), s, {C::root_hi, C::root_lo});
     return {y.value.number, y.slope.number, unscale_times(y.scaled_silu_curvature, beta).number};
   }
