@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "activation_checks.hpp"
@@ -75,23 +76,73 @@ constexpr ActivationAlias kAliases[] = {
     {"sin", "sine"},
 };
 
-/// Null where a parameter is in its domain, else what it should be.
-const char* outside(const ActivationInfo& info, std::span<const double> parameters, std::size_t i) {
+/// Empty where a parameter is in its domain, else what it should be.
+std::string outside(const ActivationInfo& info, std::span<const double> parameters, std::size_t i) {
   const double p = parameters[i];
   if (!std::isfinite(p)) return "a finite number";
   switch (info.parameter_domains[i]) {
     case ParameterDomain::finite:
       break;
     case ParameterDomain::positive:
-      return p > 0 ? nullptr : "> 0";
+      return p > 0 ? "" : "> 0";
     case ParameterDomain::nonnegative:
-      return p >= 0 ? nullptr : ">= 0";
+      return p >= 0 ? "" : ">= 0";
     case ParameterDomain::nonzero:
-      return p != 0 ? nullptr : "another number than 0";
+      return p != 0 ? "" : "another number than 0";
     case ParameterDomain::not_below_first:
-      return p >= parameters[0] ? nullptr : "at least the first parameter";
+      return p >= parameters[0] ? "" : "at least " + std::string(info.parameter_names[0]);
   }
-  return nullptr;
+  return "";
+}
+
+/// A number, with a sign or not, and nothing else.
+double parse_number(std::string_view text, std::string_view item) {
+  std::string_view digits = item;
+  if (digits.starts_with('+')) digits.remove_prefix(1);  // which from_chars does not take
+  double value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc{} || end != digits.data() + digits.size() ||
+      (digits.size() < item.size() && digits.starts_with('-')))
+    bad_parameter(text, "want a number, got '" + std::string(item) + "'");
+  return value;
+}
+
+std::size_t parameter_index(std::string_view text, const ActivationInfo& info, std::string_view name) {
+  const auto names = std::span(info.parameter_names).first(static_cast<std::size_t>(info.parameter_count));
+  const auto found = std::ranges::find(names, name);
+  if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
+  std::string list;
+  for (const std::string_view known : names) list += (list.empty() ? "" : ", ") + std::string(known);
+  bad_parameter(text, "no parameter '" + std::string(name) + "'; there is " + list);
+}
+
+/// "0.1", "-1, hi=2": by place, then by name, none twice.
+void parse_parameters(std::string_view text, std::string_view list, const ActivationInfo& info,
+                      std::span<double> parameters) {
+  bool named = false, there[kMaxParameters] = {};
+  for (std::size_t position = 0; !list.empty(); ++position) {
+    const auto comma = list.find(',');
+    std::string_view item = trimmed(list.substr(0, comma));
+    list = comma == std::string_view::npos ? std::string_view{} : list.substr(comma + 1);
+    if (comma != std::string_view::npos && trimmed(list).empty())
+      bad_parameter(text, "want a parameter after ','");
+    const int count = info.parameter_count;
+    if (count == 0) bad_parameter(text, std::string(info.name) + " has no parameters");
+    if (position >= static_cast<std::size_t>(count) && !named)
+      bad_parameter(text,
+                    "want at most " + std::to_string(count) + (count == 1 ? " parameter" : " parameters"));
+    std::size_t index = position;
+    if (const auto equals = item.find('='); equals != std::string_view::npos) {
+      named = true;
+      index = parameter_index(text, info, trimmed(item.substr(0, equals)));
+      item = trimmed(item.substr(equals + 1));
+    } else if (named) {
+      bad_parameter(text, "want '" + std::string(item) + "' before the named parameters");
+    }
+    if (there[index]) bad_parameter(text, std::string(info.parameter_names[index]) + " is there twice");
+    there[index] = true;
+    parameters[index] = parse_number(text, item);
+  }
 }
 
 }  // namespace
@@ -102,7 +153,7 @@ void check_activation(const Activation& f, std::string_view text) {
                 "no activation of kind " + std::to_string(static_cast<int>(f.kind())));
   const ActivationInfo& info = f.info();
   for (std::size_t i = 0; i < static_cast<std::size_t>(info.parameter_count); ++i)
-    if (const char* want = outside(info, f.parameters(), i))
+    if (const std::string want = outside(info, f.parameters(), i); !want.empty())
       bad_parameter(
           text.empty() ? std::string_view(info.name) : text,
           std::string(info.parameter_names[i]) + ": want " + want + ", got " + number(f.parameters()[i]));
@@ -132,46 +183,24 @@ Activation Activation::parse(std::string_view text) {
   const auto open = text.find('(');
   const std::string_view name = trimmed(text.substr(0, open));
   const ActivationInfo* info = nullptr;
-  std::vector<std::string_view> names;
+  std::vector<std::string_view> names, aliases;
   for (const ActivationInfo& candidate : kActivations) {
     names.push_back(candidate.name);
     if (candidate.name == name) info = &candidate;
   }
   for (const auto& [alias, meant] : kAliases) {
+    aliases.push_back(alias);
     // Without parameters "swish" is silu; with one it is the activation of that name.
     if (alias == name && (info == nullptr || open == std::string_view::npos))
       info = &*std::ranges::find(kActivations, meant, &ActivationInfo::name);
   }
-  if (info == nullptr) throw_unknown_name("activation", name, names);
+  if (info == nullptr) throw_unknown_name("activation", name, names, aliases);
   Activation f(info->kind, info->parameter_defaults);
   if (open == std::string_view::npos) return f;
 
   const std::string_view tail = trimmed(text.substr(open + 1));
   if (tail.empty() || tail.back() != ')') bad_parameter(text, "want a closing ')' at the end");
-  std::string_view list = trimmed(tail.substr(0, tail.size() - 1));
-  for (std::size_t position = 0; !list.empty(); ++position) {
-    const auto comma = list.find(',');
-    std::string_view item = trimmed(list.substr(0, comma));
-    list = comma == std::string_view::npos ? std::string_view{} : list.substr(comma + 1);
-    if (comma != std::string_view::npos && trimmed(list).empty())
-      bad_parameter(text, "want a parameter after ','");
-    if (position >= static_cast<std::size_t>(info->parameter_count))
-      bad_parameter(text, "want at most " + std::to_string(info->parameter_count) + " parameters");
-    std::size_t index = position;
-    if (const auto equals = item.find('='); equals != std::string_view::npos) {
-      const std::string_view key = trimmed(item.substr(0, equals));
-      for (index = 0; index < kMaxParameters && (info->parameter_names[index] != key || key.empty());
-           ++index) {
-      }
-      if (index == kMaxParameters) bad_parameter(text, "no parameter '" + std::string(key) + "'");
-      item = trimmed(item.substr(equals + 1));
-    }
-    const bool plus = item.starts_with('+');  // which from_chars does not take
-    const auto [end, error] =
-        std::from_chars(item.data() + plus, item.data() + item.size(), f.parameters_[index]);
-    if (error != std::errc{} || end != item.data() + item.size())
-      bad_parameter(text, "want a number, got '" + std::string(item) + "'");
-  }
+  parse_parameters(text, trimmed(tail.substr(0, tail.size() - 1)), *info, f.parameters_);
   check_activation(f, text);
   return f;
 }

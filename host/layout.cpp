@@ -7,13 +7,6 @@
 namespace actium {
 
 namespace {
-std::string stride_list(const ConstTensorView& t) {
-  std::string text = "[";
-  for (const std::int64_t stride : t.strides())
-    text += (text.size() > 1 ? ", " : "") + std::to_string(stride);
-  return text + "]";
-}
-
 /// Rows of contiguous bytes at one distance, if the view is that.
 struct ByteRows {
   std::int64_t bytes = 0, distance = 0;

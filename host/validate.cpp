@@ -43,6 +43,13 @@ std::string dtype_name(DType dtype) {
 
 void note_cuda_in_use() { cuda_in_use = true; }
 
+std::string stride_list(const ConstTensorView& t) {
+  std::string text = "[";
+  for (const std::int64_t stride : t.strides())
+    text += (text.size() > 1 ? ", " : "") + std::to_string(stride);
+  return text + "]";
+}
+
 std::string number(double value) {
   char text[40];  // to_chars, because printf depends on the process's locale
   const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::general, 6).ptr;
@@ -70,9 +77,7 @@ void Validator::storage(std::string_view name, const ConstTensorView& t) const {
 
 void Validator::contiguous(std::string_view name, const ConstTensorView& t) const {
   if (t.contiguous()) return;
-  std::string got = "[";
-  for (const std::int64_t stride : t.strides()) got += (got.size() > 1 ? ", " : "") + std::to_string(stride);
-  fail(std::string(name) + ".strides", "those of contiguous " + t.shape().to_string(), got + "]");
+  fail(std::string(name) + ".strides", "those of contiguous " + t.shape().to_string(), stride_list(t));
 }
 
 void Validator::pointer(std::string_view name, const ConstTensorView& t) const {
@@ -137,9 +142,16 @@ void Validator::same_or_disjoint(std::string_view out_name, const ConstTensorVie
     const auto a = static_cast<std::size_t>(axis);  // an axis of one element may have any stride
     same = out.shape()[axis] == 1 || out.strides()[a] == in.strides()[a];
   }
-  if (same) return;
-  if (!disjoint_elements(out, in))
-    fail(pair(out_name, in_name), "the same memory or disjoint memory", "a partial overlap");
+  if (same || disjoint_elements(out, in)) return;
+  const auto in_place = [&](const char* property, const std::string& of_out, const std::string& of_in) {
+    fail(pair(out_name, in_name),
+         std::string(property) + " where they are the same memory, or disjoint memory", pair(of_out, of_in));
+  };
+  const bool same_start = out.data() == in.data() && out.shape() == in.shape();
+  if (same_start && out.dtype() != in.dtype())
+    in_place("one dtype", dtype_name(out.dtype()), dtype_name(in.dtype()));
+  if (same_start) in_place("the same strides", stride_list(out), stride_list(in));
+  fail(pair(out_name, in_name), "the same memory or disjoint memory", "a partial overlap");
 }
 
 void Validator::disjoint(std::string_view out_name, const ConstTensorView& out, std::string_view other_name,
@@ -180,17 +192,17 @@ void Validator::device([[maybe_unused]] std::string_view name,
 }
 
 void throw_unknown_name(std::string_view what, std::string_view given,
-                        std::span<const std::string_view> known) {
+                        std::span<const std::string_view> known, std::span<const std::string_view> aliases) {
   std::string list;
+  for (const std::string_view name : known) list += (list.empty() ? "" : ", ") + std::string(name);
   std::string_view nearest;
   std::size_t best = std::max<std::size_t>(2, given.size() / 2) + 1;  // further away than this is no help
-  for (const std::string_view name : known) {
-    list += (list.empty() ? "" : ", ") + std::string(name);
-    if (const std::size_t distance = edit_distance(given, name); distance < best) {
-      best = distance;
-      nearest = name;
-    }
-  }
+  for (const auto names : {known, aliases})
+    for (const std::string_view name : names)
+      if (const std::size_t distance = edit_distance(given, name); distance < best) {
+        best = distance;
+        nearest = name;
+      }
   const std::string guess = nearest.empty() ? "" : " did you mean '" + std::string(nearest) + "'?";
   throw Error(ErrorKind::kUnknownName,
               "no " + std::string(what) + " '" + std::string(given) + "';" + guess + " there are: " + list);

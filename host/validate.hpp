@@ -63,9 +63,14 @@ std::string number(double value);
 /// A dtype as a message shows it: a view's may be any number.
 std::string dtype_name(DType dtype);
 
-/// "no activation 'gleu'; did you mean 'gelu'? there are: identity, ..." as Error(kUnknownName).
+/// Strides as a message shows them: "[5, 1]".
+std::string stride_list(const ConstTensorView& t);
+
+/// "no activation 'gleu'; did you mean 'gelu'? there are: identity, ..." as Error(kUnknownName). An alias may
+/// be what was meant, but is not in the list.
 [[noreturn]] void throw_unknown_name(std::string_view what, std::string_view given,
-                                     std::span<const std::string_view> known);
+                                     std::span<const std::string_view> known,
+                                     std::span<const std::string_view> aliases = {});
 
 }  // namespace actium
 #pragma GCC visibility pop

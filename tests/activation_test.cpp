@@ -406,16 +406,36 @@ TEST(ActivationName, ErrorsNameTheNearestAndTheList) {
   EXPECT_EQ(message("gleu").substr(0, 68),
             "no activation 'gleu'; did you mean 'gelu'? there are: identity, relu");
   EXPECT_EQ(message("quaternion").find("did you mean"), std::string::npos);
+  // Aliases are near, too; the list is of names.
+  EXPECT_EQ(message("logstic").substr(0, 61),
+            "no activation 'logstic'; did you mean 'logistic'? there are: ");
+  EXPECT_EQ(message("hard_sgmoid").substr(0, 53), "no activation 'hard_sgmoid'; did you mean 'hard_sigmo");
+  EXPECT_EQ(message("logstic").find("linear"), std::string::npos);
   EXPECT_NE(message("").find("no activation ''"), std::string::npos);
   EXPECT_EQ(message("leaky_relu(0.1"), "activation 'leaky_relu(0.1': want a closing ')' at the end");
-  EXPECT_EQ(message("leaky_relu(0.1, 2)"), "activation 'leaky_relu(0.1, 2)': want at most 1 parameters");
-  EXPECT_EQ(message("gelu(1)"), "activation 'gelu(1)': want at most 0 parameters");
-  EXPECT_EQ(message("leaky_relu(alpha=1)"), "activation 'leaky_relu(alpha=1)': no parameter 'alpha'");
+  EXPECT_EQ(message("leaky_relu(0.1, 2)"), "activation 'leaky_relu(0.1, 2)': want at most 1 parameter");
+  EXPECT_EQ(message("hardtanh(1, 2, 3)"), "activation 'hardtanh(1, 2, 3)': want at most 2 parameters");
+  EXPECT_EQ(message("gelu(1)"), "activation 'gelu(1)': gelu has no parameters");
+  EXPECT_EQ(message("silu(1)"), "activation 'silu(1)': silu has no parameters");
+  // No parameter twice, and none by its place behind one by its name: that says two things.
+  EXPECT_EQ(message("hardtanh(1,lo=-1)"), "activation 'hardtanh(1,lo=-1)': lo is there twice");
+  EXPECT_EQ(message("hardtanh(lo=1, lo=1)"), "activation 'hardtanh(lo=1, lo=1)': lo is there twice");
+  EXPECT_EQ(message("hardtanh(hi=2, 1)"),
+            "activation 'hardtanh(hi=2, 1)': want '1' before the named parameters");
+  EXPECT_EQ(message("hardtanh(lo=-2, 1)"),
+            "activation 'hardtanh(lo=-2, 1)': want '1' before the named parameters");
+  EXPECT_EQ(message("leaky_relu(+-0.1)"), "activation 'leaky_relu(+-0.1)': want a number, got '+-0.1'");
+  EXPECT_EQ(message("leaky_relu(slope=++1)"), "activation 'leaky_relu(slope=++1)': want a number, got '++1'");
+  EXPECT_EQ(message("leaky_relu(slope=)"), "activation 'leaky_relu(slope=)': want a number, got ''");
+  EXPECT_EQ(message("leaky_relu(+)"), "activation 'leaky_relu(+)': want a number, got '+'");
+  EXPECT_EQ(Activation::parse("hardtanh(hi=2, lo=-2)"), hardtanh(-2, 2));
+  EXPECT_EQ(Activation::parse("hardtanh(-2, hi=2)"), hardtanh(-2, 2));
+  EXPECT_EQ(message("leaky_relu(alpha=1)"),
+            "activation 'leaky_relu(alpha=1)': no parameter 'alpha'; there is slope");
   EXPECT_EQ(message("leaky_relu(x)"), "activation 'leaky_relu(x)': want a number, got 'x'");
   EXPECT_EQ(message("leaky_relu(0.1,)"), "activation 'leaky_relu(0.1,)': want a parameter after ','");
   EXPECT_EQ(message("leaky_relu(nan)"), "activation 'leaky_relu(nan)': slope: want a finite number, got nan");
-  EXPECT_EQ(message("hardtanh(2, 1)"),
-            "activation 'hardtanh(2, 1)': hi: want at least the first parameter, got 1");
+  EXPECT_EQ(message("hardtanh(2, 1)"), "activation 'hardtanh(2, 1)': hi: want at least lo, got 1");
   EXPECT_EQ(message("softplus(0)"), "activation 'softplus(0)': beta: want > 0, got 0");
   EXPECT_EQ(message("softshrink(-1)"), "activation 'softshrink(-1)': lambda: want >= 0, got -1");
 }

@@ -315,6 +315,70 @@ TEST_P(ElementwiseOptionsTest, TheOutputHoldsTheBackwardPass) {
   }
 }
 
+/// f' at the x that f's output y came from, where y determines it: the definitions, written out once more.
+long double slope_at_output(const Activation& f, long double y) {
+  const auto p = f.parameters();
+  const std::string_view name = f.name();
+  const auto one_or = [](bool on, long double off) { return on ? 1 : off; };
+  if (std::isnan(y)) return name == "identity" ? 1 : y;
+  if (name == "identity") return 1;
+  if (name == "relu") return one_or(y > 0, 0);
+  if (name == "relu6") return one_or(y > 0 && y < 6, 0);
+  if (name == "leaky_relu" || name == "prelu") return one_or(y > 0, p[0]);
+  if (name == "hardtanh") return one_or(y > p[0] && y < p[1], 0);
+  if (name == "hardshrink") return one_or(y != 0, 0);
+  if (name == "exp") return y;
+  if (name == "log_sigmoid") return -std::expm1(y);
+  if (name == "softplus") return -std::expm1(-p[0] * y);
+  ADD_FAILURE() << "no definition for " << name;
+  return 0;
+}
+
+// y in another dtype than x may have been rounded over a kink: what counts is the y that is stored.
+TEST_P(ElementwiseOptionsTest, TheSlopeIsThatOfTheStoredOutput) {
+  const Context ctx = context();
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  std::vector<Activation> list = every_activation();
+  for (const Activation& f : {hardshrink(0.3), hardshrink(0), hardtanh(-0.5, 2), leaky_relu(0), prelu(3),
+                              softplus(0.25), softplus(20)})
+    list.push_back(f);
+  for (const Activation& f : list) {
+    if (!has_output(f)) continue;
+    std::vector<double> inputs = {0.0, -0.0, kInf, -kInf, std::nan(""), 1e-30, -1e-30, 30000, -30000};
+    for (const double kink : {f.parameters()[0], f.parameters()[1], 0.5, 1.0, 6.0})
+      for (const double side : {kink, -kink})  // so near that it is the kink in 16 bits
+        for (const double factor : {1 - 0x1p-20, 1.0, 1 + 0x1p-20}) inputs.push_back(side * factor);
+    for (const double v : Values(DType::kF64, Shape{64}, kSeed, 3).numbers) inputs.push_back(v);
+    const Shape shape{static_cast<std::int64_t>(inputs.size())};
+    for (const DType x_type : kDTypes)
+      for (const DType y_type : kDTypes)
+        for (const DType d_type : kDTypes) {
+          const bool f64 = x_type == DType::kF64;
+          if ((y_type == DType::kF64) != f64 || (d_type == DType::kF64) != f64) continue;
+          SCOPED_TRACE(f.to_string() + " x " + std::string(to_string(x_type)) + " y " +
+                       std::string(to_string(y_type)) + " dy " + std::string(to_string(d_type)));
+          Values x(x_type, shape, kSeed), dy(d_type, shape, kSeed + 1);
+          for (std::size_t i = 0; i < inputs.size(); ++i) x.numbers[i] = x.rounded(inputs[i]);
+          const Tensor xs = x.on(ctx), dys = dy.on(ctx);
+          // dx in the dtypes that dy and y do not have, too.
+          const DType dx_type = f64 ? d_type : y_type == DType::kBF16 ? DType::kF16 : DType::kF32;
+          Tensor y(ctx, y_type, shape), dx(ctx, dx_type, shape);
+          forward(ctx, f, xs, y);
+          backward_from_output(ctx, f, y, dys, dx);
+          const std::vector<double> ys = y.to_doubles(ctx), dxs = dx.to_doubles(ctx);
+          const long double eps = epsilon(f64 ? DType::kF64 : DType::kF32);
+          for (std::size_t i = 0; i < ys.size(); ++i) {
+            const std::string where = "x = " + std::to_string(x.numbers[i]) + " y = " + std::to_string(ys[i]);
+            const long double want = slope_at_output(f, ys[i]) * dy.numbers[i];
+            if (std::isinf(Values(dx_type, Shape{0}, 0).rounded(static_cast<double>(want))))
+              EXPECT_EQ(dxs[i], std::copysign(kInf, static_cast<double>(want))) << where;
+            else
+              Want{want, 4 * eps * std::fabs(want)}.expect(dxs[i], dx_type, where);
+          }
+        }
+  }
+}
+
 TEST_P(ElementwiseOptionsTest, EightBitOutputs) {
   const Context ctx = context();
   for (const DType in : {DType::kF32, DType::kBF16})

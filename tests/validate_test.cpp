@@ -4,10 +4,12 @@
 // and touching memory are no mistakes.
 #include <actium/actium.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <iostream>
 #include <map>
+#include <random>
 #include <set>
 
 #include "dispatch.hpp"
@@ -979,10 +981,36 @@ TEST_P(ValidateTest, OptionsThatCannotBe) {
           "backward_from_output: activation: want a slope >= 0, so that the output's sign is the input's, "
           "got leaky_relu(-1)",
           [&] { backward_from_output(ctx, leaky_relu(-1), x, dy, y); });
-  refuses(
-      "from output, bias",
-      "backward_from_output: options.bias: want none: the slope does not come from the input, got a tensor",
-      [&] { backward_from_output(ctx, relu(), x, dy, y, {.bias = bias}); });
+  refuses("from output, bias",
+          "backward_from_output: bias: want none: the slope does not come from the input, got a tensor",
+          [&] { backward_from_output(ctx, relu(), x, dy, y, {.bias = bias}); });
+  refuses("from output, slope",
+          "backward_from_output: slope: want none: a negative one makes the output ambiguous, got a tensor",
+          [&] { backward_from_output(ctx, leaky_relu(), x, dy, y, {.slope = slope, .channel_axis = 0}); });
+  refuses("from mask, bias",
+          "backward_from_mask: bias: want none: the slope does not come from the input, got a tensor",
+          [&] { backward_from_mask(ctx, relu(), mask, dy, y, {.bias = bias}); });
+  // Where there is no x, no message speaks of it.
+  const TensorView number = at(200, {}), result = at(100, {});
+  refuses("rank", "backward: x.rank: want at least 1, got 0",
+          [&] { backward(ctx, relu(), at(0, {}), number, result, {.dbias = bias}); });
+  refuses("rank", "backward_from_output: y.rank: want at least 1, got 0",
+          [&] { backward_from_output(ctx, relu(), at(0, {}), number, result, {.dbias = bias}); });
+  refuses("rank", "backward_from_mask: dy.rank: want at least 1, got 0",
+          [&] { backward_from_mask(ctx, relu(), mask, number, result, {.dbias = bias}); });
+  refuses("axis", "backward_from_mask: channel_axis: want an axis of dy: 0 to 1, got 2",
+          [&] { backward_from_mask(ctx, leaky_relu(), mask, dy, y, {.slope = slope, .channel_axis = 2}); });
+  refuses("axis", "backward_from_mask: channel_axis: want an axis of dy, which has none, got 1",
+          [&] { backward_from_mask(ctx, leaky_relu(), mask, number, result, {.slope = slope}); });
+  refuses("axis", "parameter_gradient: channel_axis: want -1 or an axis of x: 0 to 1, got 2",
+          [&] { parameter_gradient(ctx, leaky_relu(), x, dy, bias, 2); });
+  refuses("axis", "parameter_gradient: channel_axis: want -1 or an axis of x: 0 to 1, got -2",
+          [&] { parameter_gradient(ctx, leaky_relu(), x, dy, bias, -2); });
+  refuses("from output, limits",
+          "backward_from_output: activation: want limits that bf16 can hold, got hardtanh(-1, 1.001)", [&] {
+            backward_from_output(ctx, hardtanh(-1, 1.001), at(0, {4, 6}, DType::kBF16),
+                                 at(200, {4, 6}, DType::kBF16), at(100, {4, 6}, DType::kBF16));
+          });
   refuses("from mask", "backward_from_mask: activation: want one with two slopes: relu, ",
           [&] { backward_from_mask(ctx, gelu(), mask, dy, y); });
   refuses("from mask, null", "backward_from_mask: mask: want memory for 1 elements, got a null pointer",
@@ -1003,8 +1031,120 @@ TEST_P(ValidateTest, OptionsThatCannotBe) {
           "activation 'leaky_relu': slope: want a number that f32 can hold, got 1e+300",
           [&] { forward(ctx, leaky_relu(1e300), x, y); });
   refuses("domain", "activation 'softplus': beta: want > 0, got 0", [&] { forward(ctx, softplus(0), x, y); });
-  refuses("domain", "activation 'hardtanh': hi: want at least the first parameter, got -2",
+  refuses("domain", "activation 'hardtanh': hi: want at least lo, got -2",
           [&] { forward(ctx, hardtanh(1, -2), x, y); });
+}
+
+// In place with another dtype: whether the sizes are the same or not, the message says what is the matter.
+TEST_P(ValidateTest, InPlaceInAnotherDType) {
+  const Context ctx = context();
+  Guarded<float> memory(ctx, 400);
+  float* const data = memory.view().data_as<float>();
+  const auto at = [&](DType dtype, std::int64_t offset = 0) {
+    return TensorView(data + offset, dtype, {4, 6});
+  };
+  const auto bad = [&](const std::string& function, const std::string& tensors, const std::string& dtypes,
+                       const auto& call) {
+    expect_error(function, "in place in another dtype", ErrorKind::kInvalidArgument,
+                 function + ": " + tensors +
+                     ": want one dtype where they are the same memory, or disjoint memory, got " + dtypes,
+                 call);
+    EXPECT_TRUE(memory.untouched());
+  };
+  bad("forward", "y and x", "f16 and f32", [&] { forward(ctx, relu(), at(DType::kF32), at(DType::kF16)); });
+  bad("forward", "y and x", "f32 and f16", [&] { forward(ctx, relu(), at(DType::kF16), at(DType::kF32)); });
+  bad("forward", "y and x", "bf16 and f16", [&] { forward(ctx, relu(), at(DType::kF16), at(DType::kBF16)); });
+  bad("forward", "y and x", "e4m3 and bf16",
+      [&] { forward(ctx, relu(), at(DType::kBF16), at(DType::kE4M3)); });
+  bad("forward", "y and residual", "f16 and bf16",
+      [&] { forward(ctx, relu(), at(DType::kF32, 100), at(DType::kF16), {.residual = at(DType::kBF16)}); });
+  bad("backward", "dx and x", "bf16 and f32",
+      [&] { backward(ctx, relu(), at(DType::kF32), at(DType::kF32, 100), at(DType::kBF16)); });
+  bad("backward", "dx and dy", "bf16 and f16",
+      [&] { backward(ctx, relu(), at(DType::kF32, 100), at(DType::kF16), at(DType::kBF16)); });
+  bad("backward_from_output", "dx and y", "f32 and f16",
+      [&] { backward_from_output(ctx, relu(), at(DType::kF16), at(DType::kF32, 100), at(DType::kF32)); });
+  // The same memory and dtype in other strides.
+  const std::int64_t wide[] = {7, 1};
+  expect_error("forward", "in place in other strides", ErrorKind::kInvalidArgument,
+               "forward: y and x: want the same strides where they are the same memory, or disjoint memory, "
+               "got [7, 1] and [6, 1]",
+               [&] {
+                 forward(ctx, relu(), at(DType::kF32), TensorView(data, DType::kF32, {4, 6}, wide));
+               });
+  EXPECT_TRUE(memory.untouched());
+}
+
+// ---------------------------------------------------------------- lists
+
+TEST(ForwardMany, WhichListsOverlap) {
+  const Context ctx = Context::cpu();
+  std::vector<float> memory(40);
+  std::mt19937 random(static_cast<unsigned>(kSeed));
+  SCOPED_TRACE(seed_message(kSeed));
+  const auto below = [&](std::size_t n) { return static_cast<std::int64_t>(random() % n); };
+  struct Piece {
+    std::int64_t first, count;
+  };
+  const auto overlap = [](const Piece& a, const Piece& b) {
+    return a.count > 0 && b.count > 0 && a.first < b.first + b.count && b.first < a.first + a.count;
+  };
+  int valid_lists = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::vector<Piece> xs, ys;
+    std::vector<ForwardPair> pairs;
+    for (std::int64_t n = 1 + below(5); n > 0; --n) {
+      const std::int64_t count = below(5);
+      xs.push_back({below(36), count});
+      ys.push_back({below(4) == 0 ? xs.back().first : below(36), count});
+      const auto at = [&](const Piece& p) {
+        return TensorView(memory.data() + p.first, DType::kF32, {p.count});
+      };
+      pairs.push_back({at(xs.back()), at(ys.back())});
+    }
+    bool valid = true;
+    for (std::size_t i = 0; i < xs.size(); ++i)
+      for (std::size_t j = 0; j < xs.size(); ++j) {
+        const bool in_place = i == j && ys[i].first == xs[i].first;
+        if ((overlap(ys[i], xs[j]) && !in_place) || (i != j && overlap(ys[i], ys[j]))) valid = false;
+      }
+    valid_lists += valid;
+    bool returned = true;
+    try {
+      forward_many(ctx, relu(), pairs);
+    } catch (const Error&) {
+      returned = false;
+    }
+    std::string list;
+    for (std::size_t i = 0; i < xs.size(); ++i)
+      list += " " + std::to_string(xs[i].first) + ">" + std::to_string(ys[i].first) + "*" +
+              std::to_string(xs[i].count);
+    ASSERT_EQ(returned, valid) << "round " << round << list;
+  }
+  EXPECT_GT(valid_lists, 1000);
+  EXPECT_LT(valid_lists, 19000);
+}
+
+// Twice the pairs cost about twice the time, whatever they share.
+TEST(ForwardMany, PairsThatShareTheirInput) {
+  const Context ctx = Context::cpu(1);
+  constexpr std::size_t kPairs = 40000;
+  std::vector<float> x(kPairs), y(kPairs);
+  const auto seconds = [&](bool shared) {
+    std::vector<ForwardPair> pairs;
+    for (std::size_t i = 0; i < kPairs; ++i)
+      pairs.push_back({ConstTensorView(x.data() + (shared ? 0 : i), DType::kF32, {1}),
+                       TensorView(y.data() + i, DType::kF32, {1})});
+    double least = std::numeric_limits<double>::infinity();
+    for (int i = 0; i < 3; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      forward_many(ctx, relu(), pairs);
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+      least = std::min(least, took.count());
+    }
+    return least;
+  };
+  EXPECT_LT(seconds(true), 8 * seconds(false));  // pair by pair it was 40 times as much
 }
 
 // ---------------------------------------------------------------- what is no mistake

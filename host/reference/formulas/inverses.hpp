@@ -3,6 +3,7 @@
 // their slope at y is the formula's at that x. Where f is constant, any x there will do.
 #include <actium/activation_kind.hpp>
 #include <cmath>
+#include <limits>
 
 namespace actium::reference {
 
@@ -30,8 +31,14 @@ template <>
 struct Inverse<ActivationKind::prelu> : RectifierInverse {};
 template <>
 struct Inverse<ActivationKind::hardtanh> : RectifierInverse {};
+/// An output other than 0 came from beyond lambda, where it may lie no more once it is rounded.
 template <>
-struct Inverse<ActivationKind::hardshrink> : RectifierInverse {};
+struct Inverse<ActivationKind::hardshrink> {
+  template <class S>
+  static S value(const S& y, const S*) {
+    return y == S(0.0) ? y : y * S(std::numeric_limits<double>::infinity());
+  }
+};
 
 template <>
 struct Inverse<ActivationKind::exp> {
