@@ -31,37 +31,20 @@ struct Range {
   std::string name() const { return (output ? "y[" : "x[") + std::to_string(pair) + "]"; }
 };
 
-/// Of the ranges so far the one that reaches furthest, and the one of another pair that does.
-class Furthest {
- public:
-  void add(const Range& range) {
-    if (furthest_ == nullptr || range.last > furthest_->last) {
-      if (furthest_ != nullptr && furthest_->pair != range.pair) of_another_ = furthest_;
-      furthest_ = &range;
-    } else if (range.pair != furthest_->pair && (of_another_ == nullptr || range.last > of_another_->last)) {
-      of_another_ = &range;
-    }
-  }
-  /// Null where `range` begins behind all those of other pairs.
-  const Range* overlapping(const Range& range) const {
-    const Range* const other =
-        furthest_ != nullptr && furthest_->pair != range.pair ? furthest_ : of_another_;
-    return other != nullptr && other->last > range.first ? other : nullptr;
-  }
-
- private:
-  const Range *furthest_ = nullptr, *of_another_ = nullptr;
-};
-
-/// No output overlaps anything of another pair.
+/// No output overlaps anything of another pair. In order of address, it is enough to compare each with the
+/// one before it that reaches furthest: if that is of the same pair, it ends before this one or is the same
+/// memory.
 void check_apart(const Validator& check, std::vector<Range>& ranges) {
-  std::ranges::sort(ranges, {}, &Range::first);
-  Furthest all, outputs;
+  std::ranges::sort(ranges, [](const Range& a, const Range& b) {
+    return a.first != b.first ? a.first < b.first : a.output && !b.output;
+  });
+  const Range *furthest = nullptr, *furthest_output = nullptr;
   for (const Range& range : ranges) {
-    if (const Range* const other = (range.output ? all : outputs).overlapping(range))
+    const Range* const other = range.output ? furthest : furthest_output;
+    if (other != nullptr && other->pair != range.pair && other->last > range.first)
       check.fail(other->name() + " and " + range.name(), "disjoint memory", "an overlap");
-    all.add(range);
-    if (range.output) outputs.add(range);
+    if (furthest == nullptr || range.last > furthest->last) furthest = &range;
+    if (range.output) furthest_output = &range;
   }
 }
 
