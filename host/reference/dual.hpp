@@ -10,11 +10,13 @@ namespace actium::reference {
 template <class S>
 struct Dual;
 
-/// a * b, where an exact 0 beats an infinity: what has decayed to 0 did so faster than x grew.
+/// a * b, where an exact 0 beats an infinity: what has decayed to 0 did so faster than x grew. The signs are
+/// those of any product.
 template <class S>
 S product(const S& a, const S& b) {
   using std::isinf;
-  if ((a == S(0.0) && isinf(b)) || (b == S(0.0) && isinf(a))) return S(0.0);
+  if (a == S(0.0) && isinf(b)) return b < S(0.0) ? -a : a;
+  if (b == S(0.0) && isinf(a)) return a < S(0.0) ? -b : b;
   return a * b;
 }
 /// A product of duals is guarded by itself.
