@@ -156,7 +156,7 @@ Status launch_fused_backward_in(const FusedBackward& call, Stream stream) {
   const WalkPlan& plan = arguments.plan;
   arguments.source = call.source;
   arguments.x = operand_of(call.x, arguments.plan, call.extent.rows);
-  if (call.source == SlopeSource::kMask) arguments.x.data = nullptr;
+  if (call.source == SlopeSource::kMask) arguments.x = {};  // nor a step: null stays null
   arguments.dy = operand_of(call.dy, arguments.plan, call.extent.rows);
   arguments.dx = operand_of(call.dx, arguments.plan, call.extent.rows);
   arguments.mask = call.mask;
