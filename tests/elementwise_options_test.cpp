@@ -486,6 +486,30 @@ TEST_P(ElementwiseOptionsTest, AListGivesWhatSingleCallsGive) {
     }
 }
 
+// What dropout has taken from the result has no gradient, be its slope infinite or NaN; the mask is
+// forward's.
+TEST_P(ElementwiseOptionsTest, DroppedElementsAreZero) {
+  const Context ctx = context();
+  const std::size_t count = 256;
+  const Dropout dropout{.p = 0.5, .key = {kSeed, 3}};
+  for (const float x : {std::nanf(""), INFINITY, 100.0f, 1.0f}) {
+    const Tensor xs(ctx, std::vector<float>(count, x)), dys(ctx, std::vector<float>(count, 2));
+    Tensor y(ctx, DType::kF32, {256}), dx(ctx, DType::kF32, {256}), from_output(ctx, DType::kF32, {256});
+    forward(ctx, exp(), xs, y, {.dropout = dropout});
+    backward(ctx, exp(), xs, dys, dx, {.dropout = dropout});
+    const Tensor output(ctx, std::vector<float>(count, std::exp(x)));
+    backward_from_output(ctx, exp(), output, dys, from_output, {.dropout = dropout});
+    for (const Tensor* result : {&y, &dx, &from_output}) {
+      const std::vector<double> got = result->to_doubles(ctx);
+      for (std::size_t i = 0; i < count; ++i) {
+        const bool zero = got[i] == 0;
+        EXPECT_EQ(zero, !kept(dropout, static_cast<std::int64_t>(i)))
+            << x << " element " << i << " " << got[i];
+      }
+    }
+  }
+}
+
 // Factors that are 0, and results that only a factor brings back into range.
 TEST_P(ElementwiseOptionsTest, FactorsMakeNoNaN) {
   const Context ctx = context();

@@ -143,6 +143,24 @@ bool saturated(DType dtype, W stored) {
          (dtype == DType::kE5M2 && std::fabs(stored) == W(e5m2::kLargest));
 }
 
+/// The type that the kernels compute in, whose roundings decide on which side of a kink a sum is, and what
+/// overflows.
+template <class W>
+using Computing = std::conditional_t<std::is_same_v<W, long double>, double, float>;
+
+/// x + bias, rounded once.
+template <class W>
+W biased(W x, W bias) {
+  using C = Computing<W>;
+  return static_cast<W>(static_cast<C>(x) + static_cast<C>(bias));
+}
+/// Infinite if it is past the largest number of the type that computes.
+template <class W>
+W in_range(W x) {
+  const auto rounded = static_cast<Computing<W>>(x);
+  return std::isinf(rounded) ? static_cast<W>(rounded) : x;
+}
+
 /// A number that times 0 is 0.
 template <class W>
 W finite(W x) {
@@ -181,8 +199,8 @@ void forward(const Activation& f, const Layout& layout, const ConstTensorView& x
       const auto [row, column] = position(layout, i);
       const auto p = parameters_at(i);
       W argument = xs.load(row, column);
-      if (bias) argument += bias.load(bias_map.of(i));
-      W value = eval(argument, p.data());
+      if (bias) argument = biased(argument, bias.load(bias_map.of(i)));
+      W value = in_range(eval(argument, p.data()));
       value = dropout.kept(i) ? value * static_cast<W>(dropout.scale()) : W(0);
       value = (options.scale == 0 ? finite(value) : value) * static_cast<W>(options.scale);
       if (residual) value += residual.load(row, column);
@@ -239,12 +257,12 @@ void backward(const Activation& f, SlopeFrom from, const Layout& layout, const C
       } else {
         W argument = xs.load(row, column);
         if (from == SlopeFrom::kOutput) argument = inverse(argument, p.data());
-        if (bias) argument += bias.load(last.of(i));
+        if (bias) argument = biased(argument, bias.load(last.of(i)));
         slope = slope_of(argument, p.data()).slope;
       }
-      W gradient = dys.load(row, column) * static_cast<W>(options.scale);
-      gradient = dropout.kept(i) ? gradient * static_cast<W>(dropout.scale()) : W(0);
+      W gradient = dys.load(row, column) * static_cast<W>(options.scale) * static_cast<W>(dropout.scale());
       gradient *= options.scale == 0 ? finite(slope) : slope;
+      if (!dropout.kept(i)) gradient = 0;  // whatever x is
       dxs.store(row, column, gradient);
       return gradient;
     };

@@ -64,7 +64,8 @@ class Activation {
   constexpr Activation(ActivationKind kind, std::array<double, kMaxParameters> parameters)
       : kind_(kind), parameters_(parameters) {}
   /// "gelu", "leaky_relu" (default parameters), "leaky_relu(0.1)" or "leaky_relu(slope=0.1)", or an alias of
-  /// activation_aliases() ("logistic"; "swish" without parameters is silu). Throws
+  /// activation_aliases() ("logistic"; "swish" without parameters is silu). Parameters come by their place,
+  /// then by their name, none twice: "hardtanh(-2, hi=2)". Throws
   /// Error(kUnknownName) with the nearest name and the list, or Error(kInvalidArgument) for a bad parameter.
   static Activation parse(std::string_view text);
   constexpr ActivationKind kind() const { return kind_; }
@@ -113,13 +114,13 @@ class Activation {
 // compute in f32 and round once. All tensors are on the context's device.
 //
 // NaN in gives NaN out (a slope that is constant, as identity's, excepted); no finite x gives NaN; at +-inf
-// the result is the mathematical limit (sine, which has none, gives NaN, as does snake's slope). At a kink
-// the slope is PyTorch's: relu'(0) = 0, leaky_relu'(0) = slope. An f32 or narrower parameter is used as the
-// double that was given.
+// the result is the mathematical limit (sine, which has none, gives NaN, as does snake's slope). What is 0 by
+// a limit or by underflow has the sign of the numbers that lead there. At a kink the slope is PyTorch's:
+// relu'(0) = 0, leaky_relu'(0) = slope. An f32 or narrower parameter is used as the double that was given.
 //
-// In place is safe where an output is exactly an input (same pointer, same strides); any other overlap of
-// elements is an error. On CUDA the calls are asynchronous, never synchronise, allocate nothing unless said,
-// and can be captured in a graph.
+// In place is safe where an output is exactly an input (same pointer, dtype and strides); any other overlap
+// of elements is an error. On CUDA the calls are asynchronous, never synchronise, allocate nothing unless
+// said, and can be captured in a graph.
 //
 // Throws Error(kInvalidArgument) for tensors that do not fit each other, a null pointer with elements, a
 // pointer of another device, an overlap, a parameter out of its domain; Error(kCuda) when a launch fails.
@@ -155,9 +156,10 @@ struct ForwardPair {
 /// tensors. No y may overlap another pair's x or y. Bounds and errors as forward.
 void forward_many(const Context& ctx, const Activation& f, std::span<const ForwardPair> pairs);
 
-/// Dropout (Srivastava et al. 2014), inverted: an element is 0 with probability p (a multiple of 2^-32), else
-/// divided by 1 - p. Whether element i (in order of memory) is kept depends on (key, i) alone, so that the
-/// backward pass makes the same mask again from the same key; nothing is stored. p in [0, 1).
+/// Dropout (Srivastava et al. 2014), inverted: an element is 0 with probability p (a multiple of 2^-32), and
+/// so is its gradient, whatever f and its slope are there; else it is divided by 1 - p. Whether element i (in
+/// order of memory) is kept depends on (key, i) alone, so that the backward pass makes the same mask again
+/// from the same key; nothing is stored. p in [0, 1).
 struct Dropout {
   double p = 0;
   RandomKey key = {};
@@ -192,9 +194,10 @@ constexpr std::int64_t mask_words(std::int64_t count) { return (count + 31) / 32
 /// forward with options. x, y, bias, residual and slope may each be f32, f16 or bf16, y also e4m3 or e5m2; or
 /// all are f64. Computed in f32 (f64), where x + bias, f, the factor scale / (1 - p) and the residual round
 /// one after the other, and once more as the result is stored; what f makes infinite in f32 stays so (but
-/// times a scale of 0 it is 0). Bytes moved: those of the tensors that are there, each once. With amax it
-/// takes scratch from the context: 2^20 bytes are enough for fewer than 2^25 columns. jvp and
-/// backward_of_backward take no options.
+/// times a scale of 0 it is 0). So the rounded x + bias decides on which side of a kink it lies (backward and
+/// the mask alike), and a sum that overflows is an infinite argument: its sine is NaN. Bytes moved: those of
+/// the tensors that are there, each once. With amax it takes scratch from the context: 2^20 bytes are enough
+/// for fewer than 2^25 columns. jvp and backward_of_backward take no options.
 void forward(const Context& ctx, const Activation& f, ConstTensorView x, TensorView y,
              const ForwardOptions& options);
 
