@@ -87,7 +87,28 @@ TEST(CliEval, ShowsInputsAsRoundedToTheDtype) {
     EXPECT_EQ(got["x"], Json::array({x}));
     EXPECT_EQ(got["y"], Json::array({x}));
   }
-  EXPECT_EQ(run_for_json({"eval", "identity", "--x", "1e6", "--dtype", "f16"})["x"], Json::array({"inf"}));
+}
+
+// What would silently become infinite is an error; infinity itself, and what rounds to the largest number, is
+// none.
+TEST(CliEval, NumbersBeyondTheDtype) {
+  const auto expect_error = [](const std::string& dtype, const std::string& list,
+                               const std::vector<std::string>& texts) {
+    expect_usage_error({"eval", "identity", "--x=" + list, "--dtype", dtype}, texts);
+    expect_usage_error({"softmax", "--logits=" + list, "--dtype", dtype}, texts);
+    expect_usage_error({"softmax", "--logits=1,2", "--tangent=" + list, "--dtype", dtype}, texts);
+  };
+  expect_error("f32", "1,1e39", {"item 2: 1e+39 is beyond the largest f32, 3.4e38; write inf for infinity"});
+  expect_error("f16", "-70000,1",
+               {"item 1: -70000 is beyond the largest f16, 65504; write -inf for infinity"});
+  expect_error("bf16", "3.4e38,3.3961775292304957e38", {"item 1: 3.4e+38 is beyond the largest bf16"});
+  const auto x_of = [](const char* dtype, const char* x) {
+    return run_for_json({"eval", "identity", "--x", x, "--dtype", dtype})["x"];
+  };
+  EXPECT_EQ(x_of("f16", "65519"), Json::array({65504.0}));
+  EXPECT_EQ(x_of("f16", "inf"), Json::array({"inf"}));
+  EXPECT_EQ(x_of("f32", "-inf"), Json::array({"-inf"}));
+  EXPECT_EQ(x_of("f64", "1e39"), Json::array({1e39}));
 }
 
 TEST(CliEval, ListsThatBeginWithAMinusSign) {

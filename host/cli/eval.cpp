@@ -19,7 +19,7 @@ std::string shortest(double value, DType dtype) {
 int run_eval(const EvalOptions& options) {
   const Activation f = Activation::parse(options.name);
   const DType dtype = parse_dtype(options.dtype);
-  const std::vector<double> list = parse_number_list("--x", options.x);
+  const std::vector<double> list = parse_number_list("--x", options.x, dtype);
   const int order =
       parse_integer("--order", options.order, 0, 2, "0 (the value), 1 (the slope) or 2 (the curvature)");
 

@@ -47,6 +47,20 @@ std::string contents(const std::string& option, const std::string& path) {
   return text;
 }
 
+/// Whether a finite number becomes infinite in `dtype`.
+bool overflows(double value, DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return std::isfinite(value) && std::isinf(static_cast<float>(value));
+    case DType::kF16:
+      return std::isfinite(value) && std::isinf(static_cast<float>(f16(value)));
+    case DType::kBF16:
+      return std::isfinite(value) && std::isinf(static_cast<float>(bf16(value)));
+    default:
+      return false;
+  }
+}
+
 /// Calls f with the position, from 1, and the text of each item between the commas.
 template <class F>
 void for_each_item(const std::string& list, const F& f) {
@@ -80,6 +94,16 @@ std::vector<double> parse_number_list(const std::string& option, const std::stri
   for_each_item(list, [&](std::size_t position, const std::string& item) {
     numbers.push_back(parse_number(fmt::format("{}: item {}", option, position), item));
   });
+  return numbers;
+}
+
+std::vector<double> parse_number_list(const std::string& option, const std::string& text, DType dtype) {
+  const std::vector<double> numbers = parse_number_list(option, text);
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    if (overflows(numbers[i], dtype))
+      fail(fmt::format("{}: item {}: {} is beyond the largest {}, {}; write {} for infinity", option, i + 1,
+                       numbers[i], to_string(dtype), dtype == DType::kF16 ? "65504" : "3.4e38",
+                       numbers[i] < 0 ? "-inf" : "inf"));
   return numbers;
 }
 

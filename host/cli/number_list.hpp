@@ -1,5 +1,6 @@
 #pragma once
 /// Numbers as the command line spells them.
+#include <actium/dtype.hpp>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,10 @@ double parse_number(const std::string& option, const std::string& text);
 /// "@-" from stdin, for lists longer than a command line may be. Throws Error that names `option`, the item
 /// and its position; an empty list is an error.
 std::vector<double> parse_number_list(const std::string& option, const std::string& text);
+
+/// The same for numbers that will be rounded to `dtype`: one that would become infinite there is an error, as
+/// is one beyond the largest double.
+std::vector<double> parse_number_list(const std::string& option, const std::string& text, DType dtype);
 
 /// A whole number in decimal digits, from `first` to `last`. Throws Error "OPTION: want WANT, got ..." for
 /// anything else.

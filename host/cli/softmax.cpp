@@ -77,10 +77,10 @@ void print(const Output& out, const Row& row) {
 
 int run_softmax(const SoftmaxCommandOptions& options) {
   const DType dtype = parse_dtype(options.dtype);
-  const std::vector<double> logits = parse_number_list("--logits", options.logits);
+  const std::vector<double> logits = parse_number_list("--logits", options.logits, dtype);
   const double temperature = parse_number("--temperature", options.temperature);
   std::optional<std::vector<double>> tangent;
-  if (options.tangent) tangent = parse_number_list("--tangent", *options.tangent);
+  if (options.tangent) tangent = parse_number_list("--tangent", *options.tangent, dtype);
   if (tangent && tangent->size() != logits.size())
     fail(fmt::format("--tangent: want {} numbers, one for each logit, got {}", logits.size(),
                      tangent->size()));
