@@ -1,5 +1,6 @@
-// Every activation of the registry: forward, backward, jvp and backward_of_backward, in f32 and bf16 at the
-// largest size; a few of them in every dtype and size, and in whatever else the interface can do.
+// Every activation of the registry in f32, f16 and bf16: forward, backward, jvp and backward_of_backward at
+// the largest size, forward and backward on misaligned tensors of that size and on 4 KiB; a few of them in
+// every dtype and size, and in whatever else the interface can do.
 #include <algorithm>
 
 #include "harness.hpp"
@@ -9,30 +10,36 @@ using namespace actium;
 namespace {
 
 // What the speed of memory should leave of an operation (docs/benchmarks.md).
-constexpr double kFloor = 0.95, kMisalignedFloor = 0.90, kLatencyFloor = 1 / 1.2;
+constexpr double kFloor = 0.95, kMisalignedFloor = 0.90, kLatencyFloor = 1 / 1.2, kManyFloor = 1;
 
 constexpr std::string_view kSome[] = {"relu", "tanh", "silu", "gelu", "softplus"};
-constexpr DType kMainDTypes[] = {DType::kF32, DType::kBF16};
+constexpr DType kMainDTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
 
 class List {
  public:
   explicit List(const bench::Settings& settings) : settings_(settings) {}
 
   std::vector<bench::Operation> operations() {
-    for (const DType dtype : kDTypes)
+    // By dtype, so that the tensors are filled but a few times.
+    for (const DType dtype : kDTypes) {
+      const bool main = std::ranges::count(kMainDTypes, dtype) > 0;
       for (const std::int64_t bytes : settings_.tensor_bytes)
         for (const ActivationInfo& info : activations()) {
-          const bool some = std::ranges::count(kSome, info.name) > 0;
-          const bool main =
-              std::ranges::count(kMainDTypes, dtype) > 0 && bytes == settings_.tensor_bytes.back();
-          if (some || (main && !settings_.quick)) add_orders(Activation::parse(info.name), dtype, bytes);
+          const bool every = main && bytes == settings_.tensor_bytes.back() && !settings_.quick;
+          if (every || is_some(info.name)) add_orders(Activation::parse(info.name), dtype, bytes);
         }
-    for (const DType dtype : kMainDTypes) {
-      bytes_ = settings_.tensor_bytes.back();
+      if (!main) continue;
       dtype_ = dtype;
-      count_ = settings_.elements(bytes_, dtype);
+      for (const ActivationInfo& info : activations()) {
+        if (settings_.quick && !is_some(info.name)) continue;
+        set_bytes(settings_.tensor_bytes.back());
+        add_misaligned(Activation::parse(info.name));
+        set_bytes(4096);
+        add_latency(Activation::parse(info.name));
+      }
+      if (dtype == DType::kF16 && !settings_.quick) continue;  // bf16 stands for both below
+      set_bytes(settings_.tensor_bytes.back());
       for (const Activation& f : {silu(), gelu()}) {
-        add_misaligned(f);
         add_rows(f);
         add_fused(f);
         add_8_bit(f);
@@ -40,26 +47,27 @@ class List {
       }
       add_memory_modes();
       add_parameter_gradients();
-      for (const Activation& f : {relu(), silu(), gelu()}) add_latency(f);
+      set_bytes(settings_.quick ? 256 : 16384);
       add_many(silu());
     }
     return std::move(operations_);
   }
 
  private:
-  void add_orders(const Activation& f, DType dtype, std::int64_t bytes) {
+  static bool is_some(std::string_view name) { return std::ranges::count(kSome, name) > 0; }
+  void set_bytes(std::int64_t bytes) {
     bytes_ = bytes;
+    count_ = settings_.elements(bytes, dtype_);
+  }
+
+  void add_orders(const Activation& f, DType dtype, std::int64_t bytes) {
     dtype_ = dtype;
-    count_ = settings_.elements(bytes, dtype);
+    set_bytes(bytes);
     const Shape shape{count_};
-    // At smaller sizes time is latency.
-    const double floor = dtype != DType::kF64 && bytes >= std::int64_t{1} << 28 ? kFloor : 0;
-    add("forward", f.name(), {shape}, {shape}, [f](const Context& ctx, auto in, auto out) {
-      forward(ctx, f, in[0], out[0]);
-    }).floor = floor;
-    add("backward", f.name(), {shape, shape}, {shape}, [f](const Context& ctx, auto in, auto out) {
-      backward(ctx, f, in[0], in[1], out[0]);
-    }).floor = floor;
+    add("forward", f.name(), {shape}, {shape},
+        [f](const Context& ctx, auto in, auto out) { forward(ctx, f, in[0], out[0]); });
+    add("backward", f.name(), {shape, shape}, {shape},
+        [f](const Context& ctx, auto in, auto out) { backward(ctx, f, in[0], in[1], out[0]); });
     add("jvp", f.name(), {shape, shape}, {shape, shape},
         [f](const Context& ctx, auto in, auto out) { jvp(ctx, f, in[0], in[1], out[0], out[1]); });
     add("backward_of_backward", f.name(), {shape, shape, shape}, {shape, shape},
@@ -101,14 +109,17 @@ class List {
       const std::string variant = std::string(f.name()) + "+gap" + std::to_string(gap);
       const auto from = [=](auto view) { return part(view, 0, Shape{rows, columns}, {pitch, 1}); };
       const Shape whole{count_};
-      add("forward_rows", variant, {whole}, {whole}, [f, from](const Context& ctx, auto in, auto out) {
-        forward(ctx, f, from(in[0]), from(out[0]));
-      }).bytes = 2 * rows * columns * size();
-      add("backward_rows", variant, {whole, whole}, {whole},
-          [f, from](const Context& ctx, auto in, auto out) {
-            backward(ctx, f, from(in[0]), from(in[1]), from(out[0]));
-          })
-          .bytes = 3 * rows * columns * size();
+      auto& one = add(
+          "forward_rows", variant, {whole}, {whole},
+          [f, from](const Context& ctx, auto in, auto out) { forward(ctx, f, from(in[0]), from(out[0])); });
+      one.bytes = 2 * rows * columns * size();
+      if (gap == 1) one.floor = floor(kMisalignedFloor);
+      auto& two = add("backward_rows", variant, {whole, whole}, {whole},
+                      [f, from](const Context& ctx, auto in, auto out) {
+                        backward(ctx, f, from(in[0]), from(in[1]), from(out[0]));
+                      });
+      two.bytes = 3 * rows * columns * size();
+      if (gap == 1) two.floor = floor(kMisalignedFloor);
     }
   }
 
@@ -194,8 +205,7 @@ class List {
 
   // A call alone on 4 KiB, beside an empty kernel.
   void add_latency(const Activation& f) {
-    bytes_ = 4096;
-    const Shape shape{settings_.elements(bytes_, dtype_)};
+    const Shape shape{count_};
     auto& one = add("forward_latency", f.name(), {shape}, {shape},
                     [f](const Context& ctx, auto in, auto out) { forward(ctx, f, in[0], out[0]); });
     one.baseline = bench::Baseline::empty;
@@ -209,8 +219,7 @@ class List {
   // 64 small tensors in one call, beside 64 calls: queued as they are, and in a graph.
   void add_many(const Activation& f) {
     constexpr int kTensors = 64;
-    bytes_ = settings_.quick ? 256 : 16384;
-    const std::vector<Shape> shapes(kTensors, Shape{settings_.elements(bytes_, dtype_)});
+    const std::vector<Shape> shapes(kTensors, Shape{count_});
     for (const bool graph : {true, false}) {
       auto& op = add("forward_many", std::string(f.name()) + (graph ? "+graph" : "+queued"), shapes, shapes,
                      [f](const Context& ctx, auto in, auto out) {
@@ -221,6 +230,7 @@ class List {
       op.elements *= kTensors;
       op.capturable = graph;
       op.baseline = bench::Baseline::other;
+      op.floor = kManyFloor;
       op.other = [f](const Context& ctx, auto in, auto out) {
         for (std::size_t i = 0; i < kTensors; ++i) forward(ctx, f, in[i], out[i]);
       };
@@ -242,7 +252,10 @@ class List {
     return Shape{count_ / columns, columns};
   }
   std::int64_t size() const { return static_cast<std::int64_t>(size_of(dtype_)); }
-  double floor(double value) const { return bytes_ >= std::int64_t{1} << 28 ? value : 0; }
+  /// At smaller sizes time is latency, in f64 arithmetic.
+  double floor(double value) const {
+    return dtype_ != DType::kF64 && bytes_ >= std::int64_t{1} << 28 ? value : 0;
+  }
 
   bench::Operation& add(std::string_view name, std::string_view variant, std::vector<Shape> inputs,
                         std::vector<Shape> outputs, bench::Call call) {
@@ -253,6 +266,7 @@ class List {
                          .inputs = std::move(inputs),
                          .outputs = std::move(outputs),
                          .elements = elements,
+                         .floor = floor(kFloor),
                          .call = std::move(call)});
   }
 
