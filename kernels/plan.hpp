@@ -112,30 +112,41 @@ inline constexpr int kWalkBatch = 2;  // groups that it loads before it computes
 /// Enough tiles for every multiprocessor of any GPU; more only where nothing is reduced.
 inline constexpr std::int64_t kWalkTiles = 2048;
 
-/// How threads walk a matrix [height, width] in groups. A tile is `across` groups times `down` rows (powers
-/// of two, one thread each), and each thread goes on for `steps` groups from there: along its row, or down
-/// its columns. Element (r, c) is number r * width + c in order of memory; there are `count`, so the last row
-/// may be short. It depends on shapes alone.
+/// How threads walk a call's elements in groups. Elements are numbered in order of memory, and cut into
+/// segments of `count`, each a matrix [height, width] whose last row may be short; mostly there is one. A
+/// tile is `across` groups times `down` rows (powers of two, one thread each), and each thread goes on for
+/// `steps` groups from there: along its row, or down its columns. A slot is what takes the segments slot,
+/// slot + slots, ... in as many rounds. Each has column_tiles * row_tiles tiles; or, where segments are
+/// small, `across` threads, so that a tile has `down` slots. It depends on shapes alone.
 struct WalkPlan {
   std::int64_t count = 0, height = 0, width = 0;
+  std::int64_t segments = 1, slots = 1, rounds = 1;
+  std::int64_t together = 1;      // segments that a slot takes one after the other, as if they were one
+  bool slot_a_row = false;        // a slot is a tile's row of threads
+  std::int64_t line_columns = 0;  // columns of the tensors' own rows; 0: they are contiguous
   std::int64_t column_tiles = 0, row_tiles = 0;
   std::int64_t tile_columns = 0, tile_rows = 0;
   std::int64_t column_step = 0, row_step = 0, element_step = 0;
   int across_log2 = 0, steps = 0;
   bool along = true;
   bool aligned = false;  // set by the launchers: all whole groups are aligned
-  constexpr std::int64_t tiles() const { return column_tiles * row_tiles; }
+  constexpr std::int64_t tiles() const {
+    return slot_a_row ? divide_up(slots, kWalkThreads >> across_log2) : slots * column_tiles * row_tiles;
+  }
 };
 
-constexpr WalkPlan plan_walk(std::int64_t count, std::int64_t width, bool along, std::int64_t most_tiles) {
+/// Down the columns a tile is no wider than whole lines of memory ask for, where it keeps a sum for each.
+inline constexpr int kColumnTileLog2 = 5, kWidestTileLog2 = 8;
+
+/// One segment of `count` elements as rows of `width`.
+constexpr WalkPlan plan_segment(std::int64_t count, std::int64_t width, bool along, int most_across_log2,
+                                std::int64_t most_tiles) {
   WalkPlan plan;
   plan.count = count;
   plan.height = divide_up(count, width);
   plan.width = width;
   plan.along = along;
   const std::int64_t groups = divide_up(width, kWalkGroup);
-  // Down the columns, no more threads across than a warp needs for whole lines of memory.
-  const int most_across_log2 = along ? 8 : 5;
   while (plan.across_log2 < most_across_log2 && std::int64_t{1} << plan.across_log2 < groups)
     ++plan.across_log2;
   const std::int64_t across = std::int64_t{1} << plan.across_log2, down = kWalkThreads / across;
@@ -153,28 +164,59 @@ constexpr WalkPlan plan_walk(std::int64_t count, std::int64_t width, bool along,
   return plan;
 }
 
+/// A whole matrix as one segment.
+constexpr WalkPlan plan_matrix(std::int64_t rows, std::int64_t cols, bool along, int most_across_log2,
+                               std::int64_t most_tiles) {
+  WalkPlan plan = plan_segment(rows * cols, cols, along, most_across_log2, most_tiles);
+  plan.line_columns = rows == 1 ? 0 : cols;
+  return plan;
+}
+
 /// Without a reduction: at most 8 groups a thread, so that there are many tiles.
 constexpr WalkPlan plan_walk(std::int64_t rows, std::int64_t cols) {
   const bool along = rows == 1 || cols >= 2 * kWalkThreads * kWalkGroup;
-  const WalkPlan plan = plan_walk(rows * cols, cols, along, kWalkTiles);
-  return plan.steps <= 8 ? plan : plan_walk(rows * cols, cols, along, plan.tiles() * (plan.steps / 8));
+  const int most = along ? kWidestTileLog2 : kColumnTileLog2;
+  const WalkPlan plan = plan_matrix(rows, cols, along, most, kWalkTiles);
+  return plan.steps <= 8 ? plan : plan_matrix(rows, cols, along, most, plan.tiles() * (plan.steps / 8));
 }
 
-/// With one result a tile: few tiles, except that each has a column of its own.
+/// Whether a matrix has more tiles along its rows than down its columns.
+constexpr bool is_wide(std::int64_t rows, std::int64_t cols) {
+  return divide_up(cols, kWalkThreads * kWalkGroup) >= rows;
+}
+
+/// With one result a tile: few tiles.
 constexpr WalkPlan plan_walk_to_maximum(std::int64_t rows, std::int64_t cols) {
-  return plan_walk(rows * cols, cols, rows == 1, kWalkTiles);
+  return plan_matrix(rows, cols, is_wide(rows, cols), kWidestTileLog2, kWalkTiles);
 }
 
-/// A sum for each channel, where channel (i / inner) % channels has element i, in two stages: each tile's
-/// sums, by columns or by rows of the walk, then those of one channel. The tiles' sums are
-/// partial[outer, channels, inner], of which the last may be missing from `count` on.
+/// What a tile's sums are of.
+enum class TileSums : std::uint8_t { kColumns, kSlots, kTile };
+
+/// A sum for each channel, where channel (i / inner) % channels has element i, in two stages: sums of each
+/// tile, then of those of one channel. The tiles' sums are partial[outer, channels, inner], of which the last
+/// may be missing from `count` on: a few for each tile, or one or two for each channel if that is more.
 struct ChannelSumPlan {
-  WalkPlan walk;  // along: sums by rows
+  WalkPlan walk;
+  TileSums sums = TileSums::kColumns;
   std::int64_t count = 0, outer = 0, channels = 0, inner = 0;
 };
 
-inline constexpr std::int64_t kRowSumInner =
-    1024;  // from here on a row of `inner` elements is summed up as one
+inline constexpr std::int64_t kRowSumInner = 1024;  // so many neighbours of one channel are worth a tile
+inline constexpr std::int64_t kMostColumns = 1
+                                             << 17;  // more than these get a sum each if each is a channel's
+inline constexpr std::int64_t kMostSlots = 1 << 18;
+
+/// The columns of a contiguous run of `count` elements, seen as a matrix of whole periods of the channels;
+/// where it is easy whole groups and whole lines of memory.
+constexpr std::int64_t period_columns(std::int64_t count, std::int64_t period) {
+  std::int64_t width = period;
+  if (period <= kMostColumns) {
+    while (width % kWalkGroup != 0) width += period;
+    width *= divide_up(kWalkGroup << kColumnTileLog2, width);
+  }
+  return width <= count ? width : period;
+}
 
 /// tiles() == 0 if rows of a row-strided matrix neither consist of whole periods of the channels nor are
 /// parts of one channel.
@@ -182,33 +224,58 @@ constexpr ChannelSumPlan plan_channel_sum(std::int64_t rows, std::int64_t cols, 
                                           std::int64_t inner) {
   ChannelSumPlan plan;
   const std::int64_t count = rows * cols;
-  if (channels == 1) inner = 1;
+  if (channels == 1) inner = count;
   const std::int64_t period = channels * inner;
   plan.channels = channels;
-  std::int64_t width = cols;
-  bool along = false;
-  if (rows == 1) {
-    if (inner >= kRowSumInner) {
-      along = true;
-      width = inner;
-    } else {  // whole periods, and where it is easy whole groups and whole lines of memory
-      width = period;
-      while (width % kWalkGroup != 0) width += period;
-      width *= divide_up(32 * kWalkGroup, width);
+  WalkPlan& walk = plan.walk;
+
+  if (inner < kRowSumInner && channels > 1 && cols % period == 0 && (inner == 1 || period <= kMostColumns)) {
+    // Sums by columns: of the matrix itself, or of each of its long rows seen as a matrix.
+    if (rows > 1 && (cols <= kMostColumns || cols == channels)) {
+      walk = plan_matrix(rows, cols, false, kColumnTileLog2, kWalkTiles);
+    } else {
+      walk = plan_segment(cols, period_columns(cols, period), false, kColumnTileLog2, kWalkTiles);
+      walk.segments = walk.rounds = rows;
+      walk.line_columns = rows == 1 ? 0 : cols;
     }
-  } else if (cols % period != 0) {
-    if (inner % cols != 0) return plan;
-    along = true;
-  }
-  plan.walk = plan_walk(count, width, along, kWalkTiles);
-  if (along) {
-    plan.count = plan.walk.height * plan.walk.column_tiles;
-    plan.inner = inner / width * plan.walk.column_tiles;
-  } else {
-    plan.count = plan.walk.row_tiles * width;
+    plan.count = walk.row_tiles * walk.width;
     plan.inner = inner;
+    plan.outer = divide_up(plan.count, period);
+    return plan;
   }
-  plan.outer = divide_up(plan.count, channels * plan.inner);
+
+  // Each segment is of one channel: parts of rows, or whole rows.
+  if (rows > 1 && cols % inner != 0 && inner % cols != 0) return plan;
+  const std::int64_t segment_rows = rows > 1 && inner > cols ? inner / cols : 1, width = inner / segment_rows;
+  const std::int64_t visits = count / period;  // segments of each channel
+  std::int64_t parts = 1;                      // of them, a slot each
+  if (inner < kRowSumInner) {
+    plan.sums = TileSums::kSlots;
+    walk = plan_segment(inner, width, false, kWidestTileLog2, 1);
+    walk.slot_a_row = true;
+    walk.steps = static_cast<int>(divide_up(segment_rows, kWalkBatch)) * kWalkBatch;
+    walk.row_step = 1;
+    walk.element_step = width;
+    parts = std::min(kMostSlots / channels, divide_up(visits * walk.steps, 8));
+  } else {
+    plan.sums = TileSums::kTile;
+    const bool along = is_wide(segment_rows, width);
+    const std::int64_t wanted = std::min(kWalkTiles / channels, divide_up(inner, 8 * kRowSumInner));
+    walk = plan_segment(inner, width, along, kWidestTileLog2, std::max(std::int64_t{1}, wanted));
+    if (channels * walk.tiles() > kMostSlots && segment_rows > 1) {  // a row after the other, by one tile
+      walk = plan_segment(width, width, true, kWidestTileLog2, 1);
+      walk.together = segment_rows;
+    }
+    plan.inner = walk.column_tiles * walk.row_tiles;
+    parts = kWalkTiles / (channels * plan.inner);
+  }
+  plan.outer = std::clamp(parts, std::int64_t{1}, visits);
+  walk.line_columns = rows == 1 ? 0 : cols;
+  walk.segments = visits * channels * walk.together;
+  walk.slots = plan.outer * channels;
+  walk.rounds = divide_up(visits, plan.outer) * walk.together;
+  if (walk.slot_a_row) plan.inner = 1;
+  plan.count = plan.outer * channels * plan.inner;
   return plan;
 }
 

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -581,6 +582,143 @@ TEST(FusedBackward, BiasGradientIsDeterministicAndExact) {
     EXPECT_EQ(got, first);
   }
   emulator::options() = before;
+}
+
+// Every way in which tiles are given to channels, with sums that are exact in any order.
+TEST(FusedBackward, BiasGradientOfManyShapes) {
+  struct Shape {
+    std::int64_t rows, cols, stride, channels, inner;
+  };
+  const Shape shapes[] = {
+      {1, 9000, 0, 1, 9000},         // one sum
+      {700, 6, 11, 1, 4200},         // of short rows
+      {2, 70001, 70003, 1, 140002},  // of long ones
+      {1, 6000, 0, 5, 1},            // by columns, which are more than the channels
+      {300, 40, 48, 40, 1},          // by the matrix's own columns
+      {2, 196608, 196611, 3, 2},     // by columns within long rows
+      {400, 3, 5, 4, 30},            // slots of 10 rows, 10 of each channel
+      {900, 2, 2, 300, 2},           // slots of one row
+      {6, 2600, 2601, 3, 5200},      // a tile for two rows
+      {1, 42000, 0, 7, 1500},        // four parts for each channel
+      {1, 2100 * 1024, 0, 3, 1024},  // which are more than slots
+  };
+  for (const Shape& shape : shapes) {
+    const std::int64_t count = shape.rows * shape.cols;
+    const auto plan = kernels::plan_channel_sum(shape.rows, shape.cols, shape.channels, shape.inner);
+    SCOPED_TRACE("[" + std::to_string(shape.rows) + ", " + std::to_string(shape.cols) + "], " +
+                 std::to_string(shape.channels) + " channels of " + std::to_string(shape.inner) + ", " +
+                 std::to_string(plan.walk.rounds) + " rounds");
+    std::mt19937_64 random(kSeed);
+    std::vector<double> values(static_cast<std::size_t>(count)),
+        sums(static_cast<std::size_t>(shape.channels));
+    for (std::int64_t i = 0; i < count; ++i) {
+      values[static_cast<std::size_t>(i)] = static_cast<double>(random() % 129) - 64;
+      sums[static_cast<std::size_t>(i / shape.inner % shape.channels)] += values[static_cast<std::size_t>(i)];
+    }
+    const Extent extent{shape.rows, shape.cols};
+    const Memory dy(DType::kF16, extent, shape.stride, 1, values),
+        minus(DType::kF16, extent, shape.stride + 1, 2, std::vector<double>(values.size(), -1.0));
+    Memory dx(DType::kBF16, extent, shape.stride + 2, 3), dbias(DType::kF32, {1, shape.channels}, 0, 0),
+        dp(DType::kF64, {1, shape.channels}, 0, 0);
+    kernels::FusedBackward call{.f = arguments_of(ActivationKind::identity), .extent = extent};
+    call.x = call.dy = dy.view();
+    call.dx = dx.view();
+    call.bias_map = {shape.channels, shape.inner};
+    call.dbias = dbias.view();
+    const Scratch scratch(kernels::fused_backward_scratch(call));
+    call.scratch = scratch.data();
+    ASSERT_EQ(kernels::launch_fused_backward(call, nullptr), cudaSuccess);
+    EXPECT_TRUE(dbias.download() && dx.download() && scratch.guarded()) << "wrote elsewhere";
+    kernels::ParameterGradient slope{.f = arguments_of(ActivationKind::prelu), .extent = extent};
+    slope.x = minus.view();
+    slope.dy = dy.view();
+    slope.map = call.bias_map;
+    slope.dp = dp.view();
+    const Scratch slope_scratch(kernels::parameter_gradient_scratch(slope));
+    slope.scratch = slope_scratch.data();
+    ASSERT_EQ(kernels::launch_parameter_gradient(slope, nullptr), cudaSuccess);
+    EXPECT_TRUE(dp.download() && slope_scratch.guarded()) << "wrote elsewhere";
+    for (std::int64_t c = 0; c < shape.channels; ++c) {
+      ASSERT_EQ(dbias[c], sums[static_cast<std::size_t>(c)]) << c;
+      ASSERT_EQ(dp[c], -sums[static_cast<std::size_t>(c)]) << c;
+    }
+    for (std::int64_t i = 0; i < count; ++i) ASSERT_EQ(dx[i], values[static_cast<std::size_t>(i)]) << i;
+  }
+}
+
+// Finite terms have a finite or an infinite sum, however large they are on the way; terms that are not finite
+// mean what they mean.
+TEST(FusedBackward, SumsBeyondTheLargestNumber) {
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    SCOPED_TRACE(to_string(dtype));
+    const bool in_double = dtype == DType::kF64;
+    const double most = in_double ? std::numeric_limits<double>::max()
+                                  : static_cast<double>(std::numeric_limits<float>::max());
+    std::mt19937_64 random(kSeed);
+    // Columns of terms: large ones, small ones, in an order that makes partial sums overflow.
+    std::vector<std::vector<double>> columns = {{most, most, -most, -most, 1},
+                                                {-most, -most, most, most, most / 2},
+                                                {most, most},
+                                                {-most, -most, 3},
+                                                {most, -most, inf, 2},
+                                                {inf, most, -inf},
+                                                {most, most, std::nan("")},
+                                                {-inf, most, most, most},
+                                                {most / 2, most / 2, most / 4, -most / 4}};
+    for (int k = 0; k < 8; ++k) {
+      columns.emplace_back();
+      for (int i = 0; i < 200; ++i) {
+        const double x =
+            std::ldexp(static_cast<double>(random() >> 40) - 0x1p23,
+                       static_cast<int>(random() % 3) * (in_double ? 480 : 50) + (in_double ? 31 : 3));
+        columns.back().push_back(x);
+        if (i % 2 == 0) columns.back().push_back(k < 4 ? -x : x / 2);
+      }
+    }
+    const std::int64_t rows = quick() ? 700 : 2500, cols = std::ssize(columns);
+    std::vector<double> values(static_cast<std::size_t>(rows * cols));
+    for (std::int64_t c = 0; c < cols; ++c) {
+      const auto& terms = columns[static_cast<std::size_t>(c)];
+      // Of one thread where the steps are large, of the whole tile and of all tiles where they are small.
+      const std::int64_t apart = c % 2 == 0 ? rows / std::ssize(terms) : 1;
+      for (std::int64_t i = 0; i < std::ssize(terms); ++i)
+        values[static_cast<std::size_t>(i * apart * cols + c)] = terms[static_cast<std::size_t>(i)];
+    }
+    const Memory dy(dtype, {1, rows * cols}, 0, 0, values);
+    Memory dx(dtype, {1, rows * cols}, 0, 0);
+    for (const DType result : {DType::kF32, DType::kF64}) {
+      Memory dbias(result, {1, cols}, 0, 0);
+      kernels::FusedBackward call{.f = arguments_of(ActivationKind::identity), .extent = {1, rows * cols}};
+      call.x = call.dy = dy.view();
+      call.dx = dx.view();
+      call.bias_map = {cols, 1};
+      call.dbias = dbias.view();
+      const Scratch scratch(kernels::fused_backward_scratch(call));
+      call.scratch = scratch.data();
+      ASSERT_EQ(kernels::launch_fused_backward(call, nullptr), cudaSuccess);
+      EXPECT_TRUE(dbias.download());
+      for (std::int64_t c = 0; c < cols; ++c) {
+        long double sum = 0, size = 0;  // of x86-64: 15 bits of exponent
+        for (std::int64_t r = 0; r < rows; ++r) {
+          const long double term = dy[r * cols + c];
+          sum += term;
+          size += std::fabs(term);
+        }
+        const double want =
+            result == DType::kF32 ? static_cast<double>(static_cast<float>(sum)) : static_cast<double>(sum);
+        const double got = dbias[c];
+        if (std::isnan(want) || std::isinf(want)) {
+          EXPECT_TRUE(std::isnan(want) ? std::isnan(got) : got == want)
+              << "column " << c << ": got " << got << ", want " << want;
+        } else {
+          const double bound = (result == DType::kF32 ? 0x1p-23 : 0x1p-52) * std::fabs(want) +
+                               static_cast<double>(size * (in_double ? 0x1p-63L : 0x1p-40L));
+          EXPECT_LE(std::fabs(got - want), bound) << "column " << c << ": got " << got << ", want " << want;
+        }
+      }
+    }
+  }
 }
 
 // ---------------------------------------------------------------- parameter gradients

@@ -391,6 +391,47 @@ TEST_F(LargeSums, ParameterGradient) {
     }
 }
 
+TEST_F(LargeSums, ParameterGradientOfStridedRows) {
+  struct Shape {
+    std::int64_t rows, cols, channels, inner;
+  };
+  const std::int64_t many = (1 << 17) + 1;
+  // Segments of three rows, and a row after the other of channels whose sums would be too many.
+  for (const Shape& shape :
+       {Shape{300 * (1 << 17), 100, 1 << 16, 300}, Shape{2 * many * 9, 2049, many, 4098}}) {
+    SCOPED_TRACE("[" + std::to_string(shape.rows) + ", " + std::to_string(shape.cols) + "]");
+    const std::int64_t stride = shape.cols + 3, last = (shape.rows - 1) * stride + shape.cols;
+    const Tensor x(ctx, DType::kF16, {last}), dy(ctx, DType::kBF16, {last});
+    Tensor dp(ctx, DType::kF32, {1, shape.channels});
+    for (std::int64_t r = 0; r < 2; ++r) {  // the last channel's last elements, in two rows
+      const std::int64_t at = last - 2 - r * stride;
+      put(x, at, std::vector<f16>{f16(-0.5), f16(-1.5)});
+      put(dy, at, std::vector<bf16>{bf16(4.0), bf16(16.0)});
+    }
+    kernels::ParameterGradient call{.f = {ActivationKind::prelu, {0.25}}, .extent = {shape.rows, shape.cols}};
+    call.x = any(x);
+    call.dy = any(dy);
+    call.x.row_stride = call.dy.row_stride = stride;
+    call.map = {shape.channels, shape.inner};
+    call.dp = any(dp);
+    const Zeros scratch(kernels::parameter_gradient_scratch(call));
+    call.scratch = scratch.data;
+    const auto plan = kernels::plan_channel_sum(shape.rows, shape.cols, shape.channels, shape.inner);
+    EXPECT_EQ(plan.walk.together, shape.inner / shape.cols == 2 ? 2 : 1);
+    EXPECT_GT(plan.walk.rounds, 1);
+    // The slot that has the last segment, and the second stage's block of the last channel.
+    const std::int64_t last_slot = (plan.walk.segments / plan.walk.together - 1) % plan.walk.slots;
+    const std::int64_t block =
+        plan.walk.slot_a_row ? last_slot / (kernels::kWalkThreads >> plan.walk.across_log2) : last_slot;
+    {
+      const OnlyBlocks only{block, (shape.channels - 1) / 32};
+      ASSERT_EQ(kernels::launch_parameter_gradient(call, nullptr), cudaSuccess);
+      ctx.synchronize();
+    }
+    EXPECT_EQ(get<float>(dp, shape.channels - 1, 1), std::vector<double>{-52});
+  }
+}
+
 // ---------------------------------------------------------------- softmax: the last rows
 
 TEST_F(LargeTest, SoftmaxRows) {

@@ -185,24 +185,39 @@ TEST(PlanElementwise, BytesInFlight) {
 
 // ---------------------------------------------------------------- fused elementwise: the walk, and its sums
 
-/// Calls visit(tile_row, tile_column, thread, element, row, column, count) for each group of each thread.
+/// A group of a thread: elements [element, element + count), and columns of a segment.
+struct Group {
+  std::int64_t block, slot, element, row, column, count;
+  int thread;
+};
+
+/// Calls visit(group) for each group of each thread.
 template <class Visit>
 void walk(const WalkPlan& plan, const Visit& visit) {
   for (std::int64_t block = 0; block < plan.tiles(); ++block) {
-    const std::int64_t tile_row = block / plan.column_tiles, tile_column = block % plan.column_tiles;
-    for (int thread = 0; thread < kWalkThreads; ++thread) {
-      const int down = thread >> plan.across_log2, across = thread - (down << plan.across_log2);
-      const std::int64_t row = tile_row * plan.tile_rows + down,
-                         column = tile_column * plan.tile_columns + across * kWalkGroup;
-      for (int step = 0; step < plan.steps; ++step) {
-        const std::int64_t r = row + step * plan.row_step, c = column + step * plan.column_step,
-                           element = row * plan.width + column + step * plan.element_step;
-        ASSERT_EQ(element, r * plan.width + c);
-        const std::int64_t count =
-            std::clamp<std::int64_t>(std::min(plan.width - c, plan.count - element), 0, kWalkGroup);
-        visit(tile_row, tile_column, thread, element, r, c, count);
+    const int threads_down = kWalkThreads >> plan.across_log2;
+    const std::int64_t tiles_of_slot = plan.slot_a_row ? 1 : plan.column_tiles * plan.row_tiles;
+    const std::int64_t tile = block % tiles_of_slot, tile_row = tile / plan.column_tiles,
+                       tile_column = tile % plan.column_tiles;
+    for (std::int64_t round = 0; round < plan.rounds; ++round)
+      for (int thread = 0; thread < kWalkThreads; ++thread) {
+        const int down = thread >> plan.across_log2, across = thread - (down << plan.across_log2);
+        const std::int64_t slot = plan.slot_a_row ? block * threads_down + down : block / tiles_of_slot,
+                           turn = round / plan.together,
+                           segment = (turn * plan.slots + slot) * plan.together + round % plan.together;
+        if (slot >= plan.slots || segment >= plan.segments) continue;
+        const std::int64_t row = plan.slot_a_row ? 0 : tile_row * plan.tile_rows + down,
+                           column =
+                               (plan.slot_a_row ? 0 : tile_column * plan.tile_columns) + across * kWalkGroup;
+        for (int step = 0; step < plan.steps; ++step) {
+          const std::int64_t r = row + step * plan.row_step, c = column + step * plan.column_step,
+                             within = row * plan.width + column + step * plan.element_step;
+          ASSERT_EQ(within, r * plan.width + c);
+          const std::int64_t count =
+              std::clamp<std::int64_t>(std::min(plan.width - c, plan.count - within), 0, kWalkGroup);
+          visit(Group{block, slot, segment * plan.count + within, r, c, count, thread});
+        }
       }
-    }
   }
 }
 
@@ -221,43 +236,61 @@ TEST(PlanWalk, EveryElementOnce) {
       EXPECT_EQ(plan.steps % kWalkBatch, 0) << "the kernels take whole batches";
       EXPECT_GE(plan.steps, kWalkBatch);
       std::vector<int> touched(static_cast<std::size_t>(rows * cols));
-      walk(plan, [&](std::int64_t, std::int64_t, int, std::int64_t element, std::int64_t, std::int64_t,
-                     std::int64_t count) {
-        for (std::int64_t e = 0; e < count; ++e) ++touched[static_cast<std::size_t>(element + e)];
+      walk(plan, [&](const Group& group) {
+        for (std::int64_t e = 0; e < group.count; ++e) ++touched[static_cast<std::size_t>(group.element + e)];
       });
       EXPECT_EQ(std::count(touched.begin(), touched.end(), 1), rows * cols) << rows << " x " << cols;
     }
 }
 
-// The sum that a group's elements go to is one of their channel, and no two threads that are not added up
-// write the same one.
+// The sum that a group's elements go to is one of their channel, and elements of one row of the walk lie in
+// one row of the tensors.
 TEST(PlanWalk, ChannelSumsAreOfOneChannel) {
-  for (const auto& [rows, cols] : kWalkShapes)
-    for (const std::int64_t channels : {1, 2, 5, 127, 1000, 1024})
-      for (const std::int64_t inner : {1, 2, 5, 128, 1024, 5000}) {
+  std::vector<std::array<std::int64_t, 2>> shapes;
+  for (const std::int64_t rows : {1, 2, 3, 33, 1000})
+    for (const std::int64_t cols : {1, 3, 4, 5, 127, 130, 1024, 5000}) shapes.push_back({rows, cols});
+  for (const auto& shape :
+       {std::array<std::int64_t, 2>{1, 300000}, {2, 3 << 16}, {3, 1 << 18}, {70000, 2}, {2000, 40}})
+    shapes.push_back(shape);
+  int kinds[3] = {}, several_rounds = 0;
+  for (const auto& [rows, cols] : shapes)
+    for (const std::int64_t channels : {1, 2, 3, 5, 127, 1000, 1024, 1 << 16})
+      for (const std::int64_t inner : {1, 2, 5, 40, 128, 1024, 5000}) {
         if (rows * cols % (channels * inner) != 0) continue;
+        SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(cols) + ", " + std::to_string(channels) +
+                     " channels of " + std::to_string(inner));
         const ChannelSumPlan plan = plan_channel_sum(rows, cols, channels, inner);
         if (plan.walk.tiles() == 0) {
-          EXPECT_TRUE(rows > 1 && cols % (channels * inner) != 0 && inner % cols != 0);
+          EXPECT_TRUE(channels > 1 && rows > 1 && cols % (channels * inner) != 0 && inner % cols != 0);
           continue;
         }
+        ++kinds[static_cast<int>(plan.sums)];
+        several_rounds += plan.walk.rounds > 1;
         EXPECT_EQ(plan.walk.steps % kWalkBatch, 0);
         EXPECT_EQ(plan.outer, divide_up(plan.count, plan.channels * plan.inner));
         std::vector<int> touched(static_cast<std::size_t>(rows * cols));
         int wrong = 0;
-        walk(plan.walk, [&](std::int64_t tile_row, std::int64_t tile_column, int, std::int64_t element,
-                            std::int64_t row, std::int64_t column, std::int64_t count) {
-          for (std::int64_t e = 0; e < count; ++e) {
-            ++touched[static_cast<std::size_t>(element + e)];
-            const std::int64_t index = plan.walk.along ? row * plan.walk.column_tiles + tile_column
-                                                       : tile_row * plan.walk.width + column + e;
-            wrong +=
-                index >= plan.count || index / plan.inner % plan.channels != (element + e) / inner % channels;
+        walk(plan.walk, [&](const Group& group) {
+          if (rows > 1 && group.count > 0) {  // a segment is rows of the tensors, or lies in one
+            const std::int64_t first = group.element - group.row * plan.walk.width - group.column;
+            wrong += plan.walk.width == cols ? first % cols != 0 : first % cols + plan.walk.count > cols;
+          }
+          for (std::int64_t e = 0; e < group.count; ++e) {
+            ++touched[static_cast<std::size_t>(group.element + e)];
+            const std::int64_t tile_row = group.block / plan.walk.column_tiles;
+            const std::int64_t index = plan.sums == TileSums::kTile ? group.block
+                                       : plan.sums == TileSums::kSlots
+                                           ? group.slot
+                                           : tile_row * plan.walk.width + group.column + e;
+            wrong += index >= plan.count ||
+                     index / plan.inner % plan.channels != (group.element + e) / inner % channels;
           }
         });
-        EXPECT_EQ(wrong, 0) << rows << " x " << cols << ", " << channels << " channels of " << inner;
+        EXPECT_EQ(wrong, 0);
         EXPECT_EQ(std::count(touched.begin(), touched.end(), 1), rows * cols);
       }
+  for (const int kind : kinds) EXPECT_GT(kind, 10);
+  EXPECT_GT(several_rounds, 10);
 }
 
 TEST(PlanWalk, LargeShapes) {
@@ -268,16 +301,47 @@ TEST(PlanWalk, LargeShapes) {
     EXPECT_LE(plan_walk(rows, cols).tiles(), kLargestGrid);
     EXPECT_GT(plan_walk(rows, cols).tiles(), 1000);
     // Partial maxima: a mebibyte of f32.
-    EXPECT_LE(plan_walk_to_maximum(rows, cols).tiles(), std::max<std::int64_t>(1 << 18, cols / 128 + 1));
+    EXPECT_LE(plan_walk_to_maximum(rows, cols).tiles(), 1 << 18);
   }
-  // Partial sums: four mebibytes in f32, or a few for each column.
-  for (const std::int64_t channels :
-       {std::int64_t{1}, std::int64_t{768}, std::int64_t{4096}, std::int64_t{50257}, std::int64_t{1} << 24}) {
-    const ChannelSumPlan plan = plan_channel_sum(1, channels << 16, channels, 1);
-    EXPECT_LE(plan.walk.tiles(), std::max(2 * kWalkTiles, channels / 128 + 1)) << channels;
-    EXPECT_GE(plan.walk.tiles(), std::min<std::int64_t>(512, plan.walk.count / 2048)) << channels;
-    EXPECT_LE(plan.count * 8, std::max<std::int64_t>(4 << 20, 16 * channels)) << channels;
-  }
+}
+
+// Scratch memory: a few sums for each tile, or as many as channels, whatever the shape.
+TEST(PlanWalk, FewPartialSums) {
+  const int powers[] = {1, 2, 6, 10, 13, 16, 20, 24, 30};
+  int shapes = 0;
+  for (const int a : powers)
+    for (const int b : powers)
+      for (const int c : powers)
+        for (const int d : powers) {
+          if (a + b + c + d > 38) continue;
+          const auto odd = [](int power) { return power == 1 ? 1 : (std::int64_t{1} << power) + 1; };
+          // [o, rows..., channels, inner...] with the cut into rows at every place.
+          const std::int64_t outer = odd(a), channels = odd(b), inner = odd(c), more = odd(d);
+          struct Shape {
+            std::int64_t rows, cols, inner;
+          };
+          for (const Shape& shape : {Shape{1, outer * channels * inner * more, inner * more},
+                                     Shape{outer, channels * inner * more, inner * more},
+                                     Shape{outer, more * channels * inner, inner},
+                                     Shape{outer * channels, inner * more, inner * more},
+                                     Shape{outer * channels * inner, more, inner * more}}) {
+            ++shapes;
+            const ChannelSumPlan plan = plan_channel_sum(shape.rows, shape.cols, channels, shape.inner);
+            ASSERT_GT(plan.walk.tiles(), 0);
+            ASSERT_LE(plan.walk.tiles(), kLargestGrid);
+            // 12 bytes each in f32.
+            ASSERT_LE(plan.count, std::max<std::int64_t>(1 << 19, 2 * channels))
+                << "[" << shape.rows << ", " << shape.cols << "], " << channels << " channels of "
+                << shape.inner;
+            ASSERT_LE(plan_walk_to_maximum(shape.rows, shape.cols).tiles(), 1 << 18);
+            // Large tensors have work for many multiprocessors.
+            if (shape.rows * shape.cols >= 1 << 24) {
+              ASSERT_GE(plan.walk.tiles(), 100) << "[" << shape.rows << ", " << shape.cols << "], "
+                                                << channels << " channels of " << shape.inner;
+            }
+          }
+        }
+  EXPECT_GT(shapes, 1000);
 }
 
 // ---------------------------------------------------------------- softmax

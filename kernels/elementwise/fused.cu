@@ -9,7 +9,7 @@ namespace {
 std::size_t channel_sum_scratch(const Extent& extent, const ChannelArguments& map, DType dtype) {
   const ChannelSumPlan plan = plan_channel_sum(extent.rows, extent.cols, map.channels, map.inner);
   return static_cast<std::size_t>(plan.count) *
-         (dtype == DType::kF64 ? 2 * sizeof(double) : 2 * sizeof(float));
+         (dtype == DType::kF64 ? sizeof(PairSum<double>) : sizeof(PairSum<float>));
 }
 }  // namespace
 

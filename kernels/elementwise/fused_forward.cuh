@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kWalkThreads, kLeastBlocks<K, C>)
     fused_forward_kernel(const __grid_constant__ FusedForwardArguments<C> call) {
   using Exact = device::Op<K>;
   const WalkPlan& plan = call.plan;
-  const WalkStart start = walk_start(plan);
+  const WalkStart start = walk_start(plan, 0);
   unsigned char* at_x = first_of(call.x, start);
   unsigned char* at_residual = first_of(call.residual, start);
   unsigned char* at_y = first_of(call.y, start);
@@ -172,9 +172,9 @@ Status launch_fused_forward_in(const FusedForward& call, Stream stream) {
   FusedForwardArguments<C> arguments{};
   arguments.plan = fused_forward_plan(call);
   const WalkPlan& plan = arguments.plan;
-  arguments.x = operand_of(call.x, arguments.plan, call.extent.rows);
-  arguments.y = operand_of(call.y, arguments.plan, call.extent.rows);
-  arguments.residual = operand_of(call.residual, arguments.plan, call.extent.rows);
+  arguments.x = operand_of(call.x, arguments.plan);
+  arguments.y = operand_of(call.y, arguments.plan);
+  arguments.residual = operand_of(call.residual, arguments.plan);
   arguments.bias = channel_vector(call.bias, call.bias_map, plan);
   arguments.slope = channel_vector(call.slope, call.slope_map, plan);
   const double quantization_scale = is_8_bit(call.y.dtype) ? call.quantization_scale : 1;

@@ -30,6 +30,7 @@ struct ParameterGradientArguments {
   WalkPlan plan;
   Operand x, dy;
   device::Parameters<C> parameters;
+  TileSums sums;
   PairSum<C>* partial;         // [parameters, partial_count]
   std::int64_t partial_count;  // of ChannelSumPlan
 };
@@ -39,44 +40,47 @@ __global__ void __launch_bounds__(kWalkThreads, 1)
     parameter_gradient_kernel(const __grid_constant__ ParameterGradientArguments<C> call) {
   constexpr int kParameters = kParameterCount<K>;
   const WalkPlan& plan = call.plan;
-  const WalkStart start = walk_start(plan);
-  unsigned char* at_x = first_of(call.x, start);
-  unsigned char* at_dy = first_of(call.dy, start);
   PairSum<C> sums[kParameters][kWalkGroup] = {};
+  for (std::int64_t round = 0; round < plan.rounds; ++round) {
+    const WalkStart start = walk_start(plan, round);
+    unsigned char* at_x = first_of(call.x, start);
+    unsigned char* at_dy = first_of(call.dy, start);
 
-  for (int step = 0; step < plan.steps; step += kWalkBatch) {
-    RawGroup<C> x[kWalkBatch], dy[kWalkBatch];
+    for (int step = 0; step < plan.steps; step += kWalkBatch) {
+      RawGroup<C> x[kWalkBatch], dy[kWalkBatch];
 #pragma unroll
-    for (int k = 0; k < kWalkBatch; ++k) {
-      const int count = start.count(plan, step + k);
-      x[k] = load_group(std::type_identity<C>{}, at_x + k * call.x.step, call.x.dtype, count, start.whole);
-      dy[k] =
-          load_group(std::type_identity<C>{}, at_dy + k * call.dy.step, call.dy.dtype, count, start.whole);
-    }
-    at_x += kWalkBatch * call.x.step;
-    at_dy += kWalkBatch * call.dy.step;
-#pragma unroll 1
-    for (int k = 0; k < kWalkBatch; ++k) {
-      const int count = start.count(plan, step + k);
-      C v[kWalkGroup], d[kWalkGroup];
-      widen_group(x[0], call.x.dtype, v);
-      widen_group(dy[0], call.dy.dtype, d);
-#pragma unroll
-      for (int e = 0; e < kWalkGroup; ++e) {
-        const device::ParameterSlopes<C> slopes = device::Op<K>::parameter_slopes(v[e], call.parameters);
-#pragma unroll
-        for (int j = 0; j < kParameters; ++j)
-          if (e < count) sums[j][e].add(d[e] * slopes.p[j]);
+      for (int k = 0; k < kWalkBatch; ++k) {
+        const int count = start.count(plan, step + k);
+        x[k] = load_group(std::type_identity<C>{}, at_x + k * call.x.step, call.x.dtype, count, start.whole);
+        dy[k] =
+            load_group(std::type_identity<C>{}, at_dy + k * call.dy.step, call.dy.dtype, count, start.whole);
       }
+      at_x += kWalkBatch * call.x.step;
+      at_dy += kWalkBatch * call.dy.step;
+#pragma unroll 1
+      for (int k = 0; k < kWalkBatch; ++k) {
+        const int count = start.count(plan, step + k);
+        C v[kWalkGroup], d[kWalkGroup];
+        widen_group(x[0], call.x.dtype, v);
+        widen_group(dy[0], call.dy.dtype, d);
 #pragma unroll
-      for (int next = 1; next < kWalkBatch; ++next) {
-        x[next - 1] = x[next];
-        dy[next - 1] = dy[next];
+        for (int e = 0; e < kWalkGroup; ++e) {
+          const device::ParameterSlopes<C> slopes = device::Op<K>::parameter_slopes(v[e], call.parameters);
+#pragma unroll
+          for (int j = 0; j < kParameters; ++j)
+            if (e < count) sums[j][e].add(d[e] * slopes.p[j]);
+        }
+#pragma unroll
+        for (int next = 1; next < kWalkBatch; ++next) {
+          x[next - 1] = x[next];
+          dy[next - 1] = dy[next];
+        }
       }
     }
   }
 #pragma unroll
-  for (int j = 0; j < kParameters; ++j) store_tile_sums(plan, sums[j], call.partial + j * call.partial_count);
+  for (int j = 0; j < kParameters; ++j)
+    store_tile_sums(plan, call.sums, sums[j], call.partial + j * call.partial_count);
 }
 
 // ---------------------------------------------------------------- launchers
@@ -88,8 +92,9 @@ Status launch_parameter_gradient_in(const ParameterGradient& call, Stream stream
   if (sum.walk.tiles() == 0) return cudaErrorInvalidValue;
   ParameterGradientArguments<C> arguments{};
   arguments.plan = sum.walk;
-  arguments.x = operand_of(call.x, arguments.plan, call.extent.rows);
-  arguments.dy = operand_of(call.dy, arguments.plan, call.extent.rows);
+  arguments.sums = sum.sums;
+  arguments.x = operand_of(call.x, arguments.plan);
+  arguments.dy = operand_of(call.dy, arguments.plan);
   arguments.partial = static_cast<PairSum<C>*>(call.scratch);
   arguments.partial_count = sum.count;
   arguments.plan.aligned = groups_are_aligned(arguments.plan, {arguments.x, arguments.dy});

@@ -219,71 +219,98 @@ __device__ inline void store_number(const AnyMatrix& m, std::int64_t index, doub
 /// A tensor of the call; data == nullptr: not there.
 struct Operand {
   unsigned char* data;
-  std::int64_t row_stride;  // in elements; of a contiguous tensor the width of the walk
-  std::int64_t step;        // of the walk, in bytes
+  std::int64_t line_stride;  // between its own rows, in elements
+  std::int64_t row_stride;   // between those of a segment
+  std::int64_t step;         // of the walk, in bytes
   ElementType dtype;
 };
 
-inline Operand operand_of(const AnyMatrix& m, const WalkPlan& plan, std::int64_t rows) {
-  const std::int64_t stride = rows == 1 ? plan.width : m.row_stride;
+inline Operand operand_of(const AnyMatrix& m, const WalkPlan& plan) {
+  const std::int64_t stride = plan.width == plan.line_columns ? m.row_stride : plan.width;
   const auto bytes = static_cast<std::int64_t>(size_of(m.dtype));
-  return {static_cast<unsigned char*>(m.data), stride, (plan.row_step * stride + plan.column_step) * bytes,
-          static_cast<ElementType>(m.dtype)};
+  return {static_cast<unsigned char*>(m.data), m.row_stride, stride,
+          (plan.row_step * stride + plan.column_step) * bytes, static_cast<ElementType>(m.dtype)};
 }
 
 /// Whether every whole group of these tensors is aligned. For WalkPlan::aligned.
 template <std::size_t N>
 bool groups_are_aligned(const WalkPlan& plan, const Operand (&operands)[N]) {
-  bool aligned = plan.height == 1 || plan.width % kWalkGroup == 0;
+  bool aligned = true;
   for (const Operand& operand : operands) {
     const std::uintptr_t bytes =
         std::min<std::uintptr_t>(kPacketBytes, size_of(static_cast<DType>(operand.dtype)) * kWalkGroup);
-    aligned = aligned && reinterpret_cast<std::uintptr_t>(operand.data) % bytes == 0 &&
-              (operand.data == nullptr || plan.height == 1 || operand.row_stride % kWalkGroup == 0);
+    aligned = aligned && reinterpret_cast<std::uintptr_t>(operand.data) % bytes == 0;
+    if (operand.data == nullptr) continue;
+    aligned = aligned && (plan.height == 1 || operand.row_stride % kWalkGroup == 0);
+    if (plan.segments == 1) continue;
+    const std::int64_t within = plan.line_columns != 0 ? plan.line_columns : plan.count;
+    aligned = aligned && (plan.count % within == 0 || plan.count % kWalkGroup == 0) &&
+              (plan.line_columns == 0 ? plan.count % kWalkGroup == 0 : operand.line_stride % kWalkGroup == 0);
   }
   return aligned;
 }
 
-/// The tile of this block.
+/// The tile of this block: of which slot, and where in each of its segments.
 struct Tile {
-  std::int64_t row, column;
+  std::int64_t slot;
+  std::int64_t row, column;  // of tiles
 };
 __device__ inline Tile this_tile(const WalkPlan& plan) {
-  const unsigned columns = static_cast<unsigned>(plan.column_tiles), row = blockIdx.x / columns;
-  return {row, blockIdx.x - row * columns};
+  if (plan.slot_a_row) return {blockIdx.x * std::int64_t{kWalkThreads >> plan.across_log2}, 0, 0};
+  const auto columns = static_cast<unsigned>(plan.column_tiles), rows = static_cast<unsigned>(plan.row_tiles);
+  unsigned row = blockIdx.x / columns;
+  const unsigned column = blockIdx.x - row * columns;
+  unsigned slot = 0;
+  if (plan.slots > 1) slot = row / rows, row -= slot * rows;
+  return {slot, row, column};
 }
 
-/// Where a thread begins.
+/// Where a thread begins in a segment.
 struct WalkStart {
-  std::int64_t element, row, column;  // number, row and column of its first group's first element
-  int whole;                          // all groups of the tile are whole and aligned
+  std::int64_t line, line_column;  // of the segment's first element in the tensors
+  std::int64_t row, column;        // of the first group's first element in the segment
+  std::int64_t element;            // its number
+  std::int64_t left;               // elements of the segment from there on
+  int whole;                       // all groups of the tile are whole and aligned
 
   /// How many elements the group at `step` has.
   __device__ int count(const WalkPlan& plan, int step) const {
     if (whole) return kWalkGroup;
     const std::int64_t in_row = plan.width - column - step * plan.column_step;
-    const std::int64_t in_all = plan.count - element - step * plan.element_step;
-    const std::int64_t left = in_row < in_all ? in_row : in_all;
-    return left >= kWalkGroup ? kWalkGroup : left > 0 ? static_cast<int>(left) : 0;
+    const std::int64_t in_all = left - step * plan.element_step;
+    const std::int64_t both = in_row < in_all ? in_row : in_all;
+    return both >= kWalkGroup ? kWalkGroup : both > 0 ? static_cast<int>(both) : 0;
   }
 };
 
-__device__ inline WalkStart walk_start(const WalkPlan& plan) {
+__device__ inline WalkStart walk_start(const WalkPlan& plan, std::int64_t round) {
   const Tile tile = this_tile(plan);
   const unsigned down = threadIdx.x >> plan.across_log2, across = threadIdx.x - (down << plan.across_log2);
-  WalkStart start;
-  start.row = tile.row * plan.tile_rows + down;
+  WalkStart start{};
+  start.row = tile.row * plan.tile_rows + (plan.slot_a_row ? 0 : down);
   start.column = tile.column * plan.tile_columns + across * kWalkGroup;
   start.element = start.row * plan.width + start.column;
-  start.whole = plan.aligned && (tile.column + 1) * plan.tile_columns <= plan.width &&
+  start.left = plan.count - start.element;
+  start.whole = plan.aligned && !plan.slot_a_row && (tile.column + 1) * plan.tile_columns <= plan.width &&
                 ((tile.row + 1) * plan.tile_rows) * plan.width <= plan.count;
+  if (plan.segments > 1 || plan.slot_a_row) {
+    const std::int64_t slot = tile.slot + (plan.slot_a_row ? down : 0);
+    const std::int64_t turn = plan.together == 1 ? round : round / plan.together;
+    const std::int64_t segment = (turn * plan.slots + slot) * plan.together + (round - turn * plan.together);
+    const std::int64_t first = segment * plan.count;
+    start.element += first;
+    start.line = plan.line_columns == 0 ? 0 : first / plan.line_columns;
+    start.line_column = first - start.line * plan.line_columns;
+    if (slot >= plan.slots || segment >= plan.segments) start.left = start.whole = 0;
+  }
   return start;
 }
 
 __device__ inline unsigned char* first_of(const Operand& operand, const WalkStart& start) {
-  return operand.data == nullptr
-             ? nullptr
-             : operand.data + (start.row * operand.row_stride + start.column) * bytes_of(operand.dtype);
+  return operand.data == nullptr ? nullptr
+                                 : operand.data + (start.line * operand.line_stride + start.line_column +
+                                                   start.row * operand.row_stride + start.column) *
+                                                      bytes_of(operand.dtype);
 }
 
 // ---------------------------------------------------------------- parameters of a channel
@@ -342,28 +369,65 @@ __device__ void load_channels(const ChannelVector& vector, ChannelPlace place, C
 
 // ---------------------------------------------------------------- sums for each channel
 
-/// The unevaluated sum hi + lo of many terms, to about twice the precision.
+/// The unevaluated sum hi + lo of many terms, to about twice the precision; what goes beyond kLimit moves to
+/// `large`, in units of 1 / kDown, so that terms that are finite have a sum that is finite or infinite.
 template <class C>
-struct alignas(2 * sizeof(C)) PairSum {
-  C hi, lo;
+struct PairSum {
+  static constexpr bool kIsFloat = std::is_same_v<C, float>;
+  static constexpr C kLimit = static_cast<C>(kIsFloat ? 0x1p120 : 0x1p1016);
+  static constexpr C kUp = static_cast<C>(kIsFloat ? 0x1p64 : 0x1p512), kDown = 1 / kUp;
+  C hi, lo, large;
 
   __device__ void add(C x) {
     const device::Pair<C> sum = device::two_sum<C>(hi, x);
-    hi = sum.hi.number;
-    lo += sum.lo.number;
+    if (device::absolute(sum.hi.number) <= kLimit) {
+      hi = sum.hi.number;
+      lo += sum.lo.number;
+    } else {
+      add_beyond(x, sum.hi.number, sum.lo.number);
+    }
   }
   __device__ void add(const PairSum& other) {
     add(other.hi);
     lo += other.lo;
+    if (other.large != 0) add_large(other.large);
   }
-  /// An infinite sum has no rest.
-  __device__ C rest() const { return lo - lo == 0 ? lo : C(0); }
+  /// The sum, rounded from about twice the precision of a Result.
+  template <class Result>
+  __device__ Result value() const {
+    if (large == 0) return static_cast<Result>(hi) + static_cast<Result>(number(lo));
+    const device::Pair<Result> sum =
+        device::two_sum<Result>(static_cast<Result>(large), static_cast<Result>(hi) * kDown);
+    return (sum.hi.number + (number(sum.lo.number) + static_cast<Result>(number(lo)) * kDown)) * kUp;
+  }
+
+ private:
+  /// A rest that is no number belongs to a sum that is not finite.
+  template <class T>
+  __device__ static T number(T rest) {
+    return rest - rest == 0 ? rest : T(0);
+  }
+  __device__ void add_beyond(C x, C sum, C rest) {
+    if (sum - sum == 0) {
+      hi = 0;
+      lo += rest;
+      add_large(sum * kDown);
+    } else {  // x alone is as large
+      add_large(x * kDown);
+    }
+  }
+  __device__ void add_large(C x) {
+    const device::Pair<C> sum = device::two_sum<C>(large, x);
+    large = sum.hi.number;
+    lo += number(number(sum.lo.number) * kUp);
+  }
 };
 
 /// The first stage's end: the sums of this block's threads, each of the columns of its group, go to
 /// partial[outer, channels, inner] of ChannelSumPlan. Every thread of the block calls it.
 template <class C>
-__device__ void store_tile_sums(const WalkPlan& plan, PairSum<C> (&sums)[kWalkGroup], PairSum<C>* partial) {
+__device__ void store_tile_sums(const WalkPlan& plan, TileSums of, PairSum<C> (&sums)[kWalkGroup],
+                                PairSum<C>* partial) {
   ACTIUM_SHARED(shared, PairSum<C>[kWalkThreads]);
   const Tile tile = this_tile(plan);
   const unsigned thread = threadIdx.x, across = 1u << plan.across_log2;
@@ -377,20 +441,21 @@ __device__ void store_tile_sums(const WalkPlan& plan, PairSum<C> (&sums)[kWalkGr
     }
     return shared[thread];
   };
-  if (plan.along) {
-#pragma unroll
-    for (int e = 1; e < kWalkGroup; ++e) sums[0].add(sums[e]);
-    const PairSum<C> sum = sum_over(sums[0], across, 1);
-    const std::int64_t row = tile.row * plan.tile_rows + (thread >> plan.across_log2);
-    if ((thread & (across - 1)) == 0 && row < plan.height)
-      partial[row * plan.column_tiles + tile.column] = sum;
-  } else {
+  if (of == TileSums::kColumns) {
     const std::int64_t column = tile.column * plan.tile_columns + thread * kWalkGroup;
 #pragma unroll
     for (int e = 0; e < kWalkGroup; ++e) {
       const PairSum<C> sum = sum_over(sums[e], kWalkThreads, across);
       if (thread < across && column + e < plan.width) partial[tile.row * plan.width + column + e] = sum;
     }
+  } else {
+#pragma unroll
+    for (int e = 1; e < kWalkGroup; ++e) sums[0].add(sums[e]);
+    const unsigned threads = of == TileSums::kTile ? kWalkThreads : across;
+    const PairSum<C> sum = sum_over(sums[0], threads, 1);
+    const std::int64_t slot = tile.slot + (thread >> plan.across_log2);
+    if (of == TileSums::kTile && thread == 0) partial[blockIdx.x] = sum;
+    if (of == TileSums::kSlots && (thread & (across - 1)) == 0 && slot < plan.slots) partial[slot] = sum;
   }
 }
 
@@ -403,7 +468,7 @@ __global__ void __launch_bounds__(kFinishThreads)
   const unsigned lanes = 1u << channels_log2, ways = kFinishThreads >> channels_log2;
   const unsigned way = threadIdx.x >> channels_log2;
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.x) * lanes + (threadIdx.x & (lanes - 1));
-  PairSum<C> sum{0, 0};
+  PairSum<C> sum{0, 0, 0};
   if (channel < channels)
     for (std::int64_t term = way; term < outer * inner; term += ways) {
       const std::int64_t row = inner == 1 ? term : term / inner;
@@ -416,8 +481,7 @@ __global__ void __launch_bounds__(kFinishThreads)
     if (threadIdx.x < distance) shared[threadIdx.x].add(shared[threadIdx.x + distance]);
   }
   if (way == 0 && channel < channels) {
-    sum = shared[threadIdx.x];
-    store_number(out, channel, static_cast<Result>(sum.hi) + static_cast<Result>(sum.rest()));
+    store_number(out, channel, shared[threadIdx.x].template value<Result>());
   }
 }
 
