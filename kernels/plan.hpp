@@ -107,8 +107,23 @@ inline constexpr int kManyTensors = 128;
 // ---------------------------------------------------------------- fused elementwise, with reductions
 
 inline constexpr int kWalkThreads = 256;
-inline constexpr int kWalkGroup = 4;  // neighbouring elements that a thread takes at a time
-inline constexpr int kWalkBatch = 2;  // groups that it loads before it computes
+inline constexpr int kGroup = 4;  // neighbouring elements that a thread takes at a time
+
+/// Tensors that the fused kernels load: the input, and a residual or a gradient.
+inline constexpr int kWalkInputs = 2;
+/// Blocks that a multiprocessor has registers for at least: of the kernels that may load one input only, and
+/// of those with two and sums.
+inline constexpr int kWalkBlocks = 3, kWalkSumBlocks = 2;
+
+/// What a thread loads of each input before it computes, in bytes: the fewest that ask for enough.
+constexpr int walk_batch_bytes(int blocks, int inputs) {
+  int bytes = 16;
+  while (blocks * kWalkThreads * inputs * bytes < kWantedBytesInFlight) bytes *= 2;
+  return bytes;
+}
+inline constexpr int kWalkBatchBytes =
+    std::max(walk_batch_bytes(kWalkBlocks, 1), walk_batch_bytes(kWalkSumBlocks, 2));
+
 /// Enough tiles for every multiprocessor of any GPU; more only where nothing is reduced.
 inline constexpr std::int64_t kWalkTiles = 2048;
 
@@ -129,7 +144,6 @@ struct WalkPlan {
   std::int64_t column_step = 0, row_step = 0, element_step = 0;
   int across_log2 = 0, steps = 0;
   bool along = true;
-  bool aligned = false;  // set by the launchers: all whole groups are aligned
   constexpr std::int64_t tiles() const {
     return slot_a_row ? divide_up(slots, kWalkThreads >> across_log2) : slots * column_tiles * row_tiles;
   }
@@ -146,19 +160,18 @@ constexpr WalkPlan plan_segment(std::int64_t count, std::int64_t width, bool alo
   plan.height = divide_up(count, width);
   plan.width = width;
   plan.along = along;
-  const std::int64_t groups = divide_up(width, kWalkGroup);
+  const std::int64_t groups = divide_up(width, kGroup);
   while (plan.across_log2 < most_across_log2 && std::int64_t{1} << plan.across_log2 < groups)
     ++plan.across_log2;
   const std::int64_t across = std::int64_t{1} << plan.across_log2, down = kWalkThreads / across;
   const std::int64_t step_tiles = divide_up(groups, across) * divide_up(plan.height, down);
   const std::int64_t longest = along ? divide_up(groups, across) : divide_up(plan.height, down);
-  const std::int64_t wanted = divide_up(divide_up(step_tiles, most_tiles), kWalkBatch) * kWalkBatch;
-  plan.steps = static_cast<int>(std::min(wanted, divide_up(longest, kWalkBatch) * kWalkBatch));
-  plan.tile_columns = across * kWalkGroup * (along ? plan.steps : 1);
+  plan.steps = static_cast<int>(std::min(divide_up(step_tiles, most_tiles), longest));
+  plan.tile_columns = across * kGroup * (along ? plan.steps : 1);
   plan.tile_rows = down * (along ? 1 : plan.steps);
   plan.column_tiles = divide_up(width, plan.tile_columns);
   plan.row_tiles = divide_up(plan.height, plan.tile_rows);
-  plan.column_step = along ? across * kWalkGroup : 0;
+  plan.column_step = along ? across * kGroup : 0;
   plan.row_step = along ? 0 : down;
   plan.element_step = plan.row_step * width + plan.column_step;
   return plan;
@@ -174,7 +187,7 @@ constexpr WalkPlan plan_matrix(std::int64_t rows, std::int64_t cols, bool along,
 
 /// Without a reduction: at most 8 groups a thread, so that there are many tiles.
 constexpr WalkPlan plan_walk(std::int64_t rows, std::int64_t cols) {
-  const bool along = rows == 1 || cols >= 2 * kWalkThreads * kWalkGroup;
+  const bool along = rows == 1 || cols >= 2 * kWalkThreads * kGroup;
   const int most = along ? kWidestTileLog2 : kColumnTileLog2;
   const WalkPlan plan = plan_matrix(rows, cols, along, most, kWalkTiles);
   return plan.steps <= 8 ? plan : plan_matrix(rows, cols, along, most, plan.tiles() * (plan.steps / 8));
@@ -182,7 +195,7 @@ constexpr WalkPlan plan_walk(std::int64_t rows, std::int64_t cols) {
 
 /// Whether a matrix has more tiles along its rows than down its columns.
 constexpr bool is_wide(std::int64_t rows, std::int64_t cols) {
-  return divide_up(cols, kWalkThreads * kWalkGroup) >= rows;
+  return divide_up(cols, kWalkThreads * kGroup) >= rows;
 }
 
 /// With one result a tile: few tiles.
@@ -212,8 +225,8 @@ inline constexpr std::int64_t kMostSlots = 1 << 18;
 constexpr std::int64_t period_columns(std::int64_t count, std::int64_t period) {
   std::int64_t width = period;
   if (period <= kMostColumns) {
-    while (width % kWalkGroup != 0) width += period;
-    width *= divide_up(kWalkGroup << kColumnTileLog2, width);
+    while (width % kGroup != 0) width += period;
+    width *= divide_up(kGroup << kColumnTileLog2, width);
   }
   return width <= count ? width : period;
 }
@@ -253,7 +266,7 @@ constexpr ChannelSumPlan plan_channel_sum(std::int64_t rows, std::int64_t cols, 
     plan.sums = TileSums::kSlots;
     walk = plan_segment(inner, width, false, kWidestTileLog2, 1);
     walk.slot_a_row = true;
-    walk.steps = static_cast<int>(divide_up(segment_rows, kWalkBatch)) * kWalkBatch;
+    walk.steps = static_cast<int>(segment_rows);
     walk.row_step = 1;
     walk.element_step = width;
     parts = std::min(kMostSlots / channels, divide_up(visits * walk.steps, 8));

@@ -208,6 +208,151 @@ __device__ void store_packet(T* p, const Packet<T>& packet, bool aligned) {
   }
 }
 
+// ---------------------------------------------------------------- groups
+
+/// kGroup neighbouring elements of `Bytes` bytes as they lie in memory, moved at once where they are aligned
+/// as this type is: 16 bytes of f32, 8 of a 16-bit type, 4 of an 8-bit one, twice 16 of f64.
+template <int Bytes>
+struct alignas(kGroup* Bytes < 16 ? kGroup * Bytes : 16) Group {
+  unsigned word[kGroup * Bytes / 4];
+};
+
+/// How far past a boundary of Groups p is, in bytes.
+template <int Bytes>
+__device__ unsigned past_boundary(const void* p) {
+  return static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(p) % alignof(Group<Bytes>));
+}
+
+/// The group at byte `shift` of two that lie one after the other, a multiple of Bytes below 4 * Bytes.
+template <int Bytes>
+__device__ Group<Bytes> shift_groups(const Group<Bytes>& low, const Group<Bytes>& high, unsigned shift) {
+  unsigned words[2 * Bytes];
+#pragma unroll
+  for (int i = 0; i < Bytes; ++i) words[i] = low.word[i], words[Bytes + i] = high.word[i];
+#pragma unroll
+  for (int by = Bytes / 2; by > 0 && 4 * by >= Bytes; by /= 2)
+    if (shift & static_cast<unsigned>(4 * by)) {
+#pragma unroll
+      for (int i = 0; i + by < 2 * Bytes; ++i) words[i] = words[i + by];
+    }
+  Group<Bytes> group;
+#pragma unroll
+  for (int i = 0; i < Bytes; ++i) {
+    const std::uint64_t both = std::uint64_t{words[i + 1]} << 32 | words[i];
+    group.word[i] = Bytes < 4 ? static_cast<unsigned>(both >> (shift % 4 * 8)) : words[i];
+  }
+  return group;
+}
+
+template <int Bytes>
+__device__ Group<Bytes> load_whole_group(const void* p) {
+  return *static_cast<const Group<Bytes>*>(p);
+}
+/// The group at p at any alignment, out of the two that it lies across: both are read whole.
+template <int Bytes>
+__device__ Group<Bytes> load_shifted_group(const void* p) {
+  const unsigned past = past_boundary<Bytes>(p);
+  const unsigned char* const first = static_cast<const unsigned char*>(p) - past;
+  return shift_groups(load_whole_group<Bytes>(first), load_whole_group<Bytes>(first + sizeof(Group<Bytes>)),
+                      past);
+}
+/// Its first `count` elements, one by one.
+template <int Bytes>
+__device__ Group<Bytes> load_elements(const void* p, int count) {
+  Group<Bytes> group{};
+#pragma unroll
+  for (int e = 0; e < kGroup; ++e)
+    if (e < count) {
+      if constexpr (Bytes == 8) {
+        const uint2 v = static_cast<const uint2*>(p)[e];
+        group.word[2 * e] = v.x, group.word[2 * e + 1] = v.y;
+      } else if constexpr (Bytes == 4) {
+        group.word[e] = static_cast<const unsigned*>(p)[e];
+      } else {
+        group.word[e / 2] |= unsigned{static_cast<const unsigned short*>(p)[e]} << (e % 2 * 16);
+      }
+    }
+  return group;
+}
+
+template <int Bytes>
+__device__ void store_whole_group(void* p, const Group<Bytes>& group) {
+  const unsigned(&w)[Bytes] = group.word;
+  if constexpr (Bytes >= 4) {
+#pragma unroll
+    for (int i = 0; i < Bytes; i += 4)
+      store_16_bytes(static_cast<unsigned*>(p) + i, {w[i], w[i + 1], w[i + 2], w[i + 3]});
+  } else {
+    *static_cast<Group<Bytes>*>(p) = group;
+  }
+}
+/// Element e of a group to `at`.
+template <int Bytes>
+__device__ void store_element(void* at, int e, const Group<Bytes>& group) {
+  if constexpr (Bytes == 8)
+    *static_cast<uint2*>(at) = {group.word[2 * e], group.word[2 * e + 1]};
+  else if constexpr (Bytes == 4)
+    *static_cast<unsigned*>(at) = group.word[e];
+  else if constexpr (Bytes == 2)
+    *static_cast<unsigned short*>(at) = static_cast<unsigned short>(group.word[e / 2] >> (e % 2 * 16));
+  else
+    *static_cast<unsigned char*>(at) = static_cast<unsigned char>(group.word[0] >> (e * 8));
+}
+
+/// The group whose byte (i + by) % (4 * Bytes) is byte i of this one.
+template <int Bytes>
+__device__ Group<Bytes> rotate_group(Group<Bytes> group, unsigned by) {
+#pragma unroll
+  for (int words = Bytes / 2; words > 0 && 4 * words >= Bytes; words /= 2)
+    if (by & static_cast<unsigned>(4 * words)) {
+      const Group<Bytes> old = group;
+#pragma unroll
+      for (int i = 0; i < Bytes; ++i) group.word[i] = old.word[(i + Bytes - words) % Bytes];
+    }
+  if constexpr (Bytes < 4) {
+    const Group<Bytes> old = group;
+#pragma unroll
+    for (int i = 0; i < Bytes; ++i) {
+      const std::uint64_t both = std::uint64_t{old.word[i]} << 32 | old.word[(i + Bytes - 1) % Bytes];
+      group.word[i] = static_cast<unsigned>(both >> (32 - by % 4 * 8));
+    }
+  }
+  return group;
+}
+
+/// The first `count` elements of a group to p, at any alignment: where a group does not begin at a boundary,
+/// lanes hand their last elements to the next one, so that all but the ends are stored whole. `follows`: the
+/// lane before has the four elements before these. Every lane of the warp calls it.
+template <int Bytes>
+__device__ void store_over_lanes(void* p, int count, bool follows, const Group<Bytes>& group) {
+  constexpr unsigned kBytes = kGroup * Bytes;
+  const unsigned past = past_boundary<Bytes>(p), lane = threadIdx.x % kWarpSize;
+  unsigned char* const boundary = static_cast<unsigned char*>(p) - past;
+  const bool whole = count * Bytes >= static_cast<int>(kBytes - past) && (past == 0 || follows);
+  const unsigned whole_after = __ballot_sync(0xffffffffu, whole && past != 0) >> lane >> 1 & 1u;
+  // As they lie between boundaries: the last ones, which belong after the next boundary, come first.
+  const Group<Bytes> own = rotate_group(group, past);
+  Group<Bytes> full;
+#pragma unroll
+  for (int i = 0; i < Bytes; ++i) {
+    const unsigned before = __shfl_up_sync(0xffffffffu, own.word[i], 1);
+    const unsigned taken = past > 4u * i ? past - 4 * i : 0;  // bytes of this word
+    const unsigned mask = taken >= 4 ? ~0u : (1u << (taken * 8)) - 1;
+    full.word[i] = (before & mask) | (own.word[i] & ~mask);
+  }
+  if (whole) store_whole_group(boundary, full);
+#pragma unroll
+  for (int j = 0; j < kGroup; ++j) {
+    const bool next = static_cast<unsigned>(j * Bytes) < past;
+    const int e = j - static_cast<int>(past) / Bytes + (next ? kGroup : 0);
+    if (e < count && !(next ? whole_after != 0 : whole))
+      store_element(boundary + j * Bytes + (next ? kBytes : 0), j, own);
+  }
+}
+
+/// What lanes of a warp did in memory before it, the others see after it. Every lane calls it.
+__device__ inline void warp_barrier() { __syncwarp(); }
+
 // ---------------------------------------------------------------- reductions
 
 struct Sum {

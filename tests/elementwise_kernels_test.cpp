@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <actium/actium.hpp>
 
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -719,6 +722,143 @@ TEST(FusedBackward, SumsBeyondTheLargestNumber) {
       }
     }
   }
+}
+
+// ---------------------------------------------------------------- alignment
+
+/// Every result of a fused forward and backward call, bit by bit: of one matrix whose tensors are at these
+/// offsets (x, residual or dy, y or dx, bias) and have rows so far apart.
+struct Alignment {
+  DType x = DType::kF32, other = DType::kF32, y = DType::kF32;
+  Extent extent{};
+  ChannelArguments map{};
+  int offsets[4] = {};
+  std::int64_t gap = 0;
+  bool in_place = false;
+};
+std::vector<double> results_of(const Alignment& a) {
+  std::mt19937_64 random(kSeed);
+  std::normal_distribution<double> normal(0, 2);
+  const auto numbers = [&](std::int64_t count) {
+    std::vector<double> values(static_cast<std::size_t>(count));
+    for (double& v : values) v = normal(random);
+    return values;
+  };
+  const std::int64_t count = a.extent.rows * a.extent.cols, stride = a.extent.cols + a.gap;
+  Memory x(a.x, a.extent, stride, a.offsets[0], numbers(count)),
+      other(a.other, a.extent, stride + 1, a.offsets[1], numbers(count)),
+      y(a.y, a.extent, stride + 2, a.offsets[2]),
+      bias(a.x, {1, a.map.channels}, 0, a.offsets[3], numbers(a.map.channels)),
+      dbias(a.x == DType::kF64 ? DType::kF64 : DType::kF32, {1, a.map.channels}, 0, 0),
+      amax(DType::kF32, {1, 1}, 0, 0), mask(DType::kF32, {1, (count + 31) / 32}, 0, 0);
+  const bool contiguous = a.extent.rows == 1, eight_bits = is_8_bit(a.y);
+  std::vector<double> results;
+  const auto keep = [&](Memory& memory, std::int64_t elements) {
+    EXPECT_TRUE(memory.download()) << "wrote elsewhere";
+    for (std::int64_t i = 0; i < elements; ++i) results.push_back(memory[i]);
+  };
+  const kernels::DropoutArguments dropout{
+      .threshold = 0x40000000u, .inverse_keep = 4.0 / 3, .seed = 7, .sequence = 5};
+  if (!a.in_place || a.x == a.y) {
+    kernels::FusedForward call{.f = arguments_of(ActivationKind::relu), .extent = a.extent};
+    call.x = x.view();
+    call.y = a.in_place ? call.x : y.view();
+    call.residual = other.view();
+    call.bias = bias.view();
+    call.bias_map = a.map;
+    call.dropout = dropout;
+    if (contiguous) call.mask = static_cast<std::uint32_t*>(mask.view().data);
+    if (eight_bits) call.amax = static_cast<float*>(amax.view().data);
+    const Scratch scratch(kernels::fused_forward_scratch(call));
+    call.scratch = scratch.data();
+    EXPECT_EQ(kernels::launch_fused_forward(call, nullptr), cudaSuccess);
+    EXPECT_TRUE(scratch.guarded());
+    keep(a.in_place ? x : y, count);
+    if (eight_bits) keep(amax, 1);
+    if (contiguous) {
+      EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+      std::vector<std::uint32_t> words(static_cast<std::size_t>((count + 31) / 32));
+      EXPECT_EQ(cudaMemcpy(words.data(), call.mask, words.size() * 4, cudaMemcpyDefault), cudaSuccess);
+      results.insert(results.end(), words.begin(), words.end());
+    }
+  }
+  if (eight_bits) return results;
+  for (const kernels::SlopeSource source : {kernels::SlopeSource::kInput, kernels::SlopeSource::kMask}) {
+    if (source == kernels::SlopeSource::kMask && (!contiguous || a.in_place)) continue;
+    kernels::FusedBackward call{.f = arguments_of(ActivationKind::leaky_relu), .extent = a.extent};
+    call.source = source;
+    call.x = x.view();
+    call.mask = static_cast<const std::uint32_t*>(mask.view().data);
+    call.dy = other.view();
+    call.dx = a.in_place ? call.dy : y.view();
+    if (source == kernels::SlopeSource::kInput) call.bias = bias.view();
+    call.bias_map = a.map;
+    call.dropout = dropout;
+    call.dbias = dbias.view();
+    const Scratch scratch(kernels::fused_backward_scratch(call));
+    call.scratch = scratch.data();
+    EXPECT_EQ(kernels::launch_fused_backward(call, nullptr), cudaSuccess);
+    EXPECT_TRUE(scratch.guarded());
+    keep(a.in_place ? other : y, count);
+    keep(dbias, a.map.channels);
+  }
+  return results;
+}
+
+// Where tensors lie changes no bit: each tensor at every offset by itself, and all together.
+TEST(Fused, AlignmentChangesNoBit) {
+  struct Types {
+    DType x, other, y;
+  };
+  const Types types[] = {
+      {DType::kF32, DType::kF32, DType::kF32},   {DType::kBF16, DType::kBF16, DType::kBF16},
+      {DType::kF16, DType::kF32, DType::kBF16},  {DType::kF32, DType::kF16, DType::kF32},
+      {DType::kBF16, DType::kF16, DType::kE4M3}, {DType::kF64, DType::kF64, DType::kF64}};
+  struct Shape {
+    Extent extent;
+    ChannelArguments map;
+    std::int64_t gap;
+  };
+  const Shape shapes[] = {
+      {{1, 9001}, {1, 9001}, 0}, {{1, 3 * 1333}, {3, 1333}, 0}, {{1, 60 * 130}, {130, 1}, 0},
+      {{37, 131}, {131, 1}, 0},  {{37, 131}, {131, 1}, 6},      {{9, 1040}, {1040, 1}, 6},
+      {{5, 2500}, {5, 2500}, 3}, {{200, 5}, {4, 50}, 1},        {{3, 4100}, {2050, 2}, 4}};
+  std::mt19937_64 random(kSeed);
+  for (const Types& t : types)
+    for (const Shape& shape : shapes) {
+      const int places = static_cast<int>(16 / std::min({size_of(t.x), size_of(t.other), size_of(t.y)}));
+      Alignment a{.x = t.x, .other = t.other, .y = t.y, .extent = shape.extent, .map = shape.map};
+      a.gap = shape.gap;
+      for (const bool in_place : {false, true}) {
+        if (in_place && is_8_bit(t.y)) continue;
+        if (in_place && t.y != t.other) continue;
+        a.in_place = in_place;
+        std::fill(std::begin(a.offsets), std::end(a.offsets), 0);
+        const std::vector<double> want = results_of(a);
+        std::vector<std::array<int, 4>> offsets;
+        for (int place = 1; place < places; ++place) {
+          offsets.push_back({place, place, place, place});
+          for (std::size_t tensor = 0; tensor < 4; ++tensor) {
+            offsets.emplace_back();
+            offsets.back()[tensor] = place;
+          }
+        }
+        for (const auto& list : offsets) {
+          if (quick() && random() % 8 != 0) continue;
+          std::copy(list.begin(), list.end(), std::begin(a.offsets));
+          SCOPED_TRACE(std::string(to_string(t.x)) + ", " + std::string(to_string(t.other)) + ", " +
+                       std::string(to_string(t.y)) + ", [" + std::to_string(a.extent.rows) + ", " +
+                       std::to_string(a.extent.cols) + "] + " + std::to_string(a.gap) + ", at " +
+                       std::to_string(list[0]) + ", " + std::to_string(list[1]) + ", " +
+                       std::to_string(list[2]) + ", " + std::to_string(list[3]) +
+                       (in_place ? ", in place" : ""));
+          const std::vector<double> got = results_of(a);
+          ASSERT_EQ(got.size(), want.size());
+          for (std::size_t i = 0; i < got.size(); ++i)
+            ASSERT_EQ(std::bit_cast<std::uint64_t>(got[i]), std::bit_cast<std::uint64_t>(want[i])) << i;
+        }
+      }
+    }
 }
 
 // ---------------------------------------------------------------- parameter gradients

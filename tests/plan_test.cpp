@@ -207,14 +207,13 @@ void walk(const WalkPlan& plan, const Visit& visit) {
                            segment = (turn * plan.slots + slot) * plan.together + round % plan.together;
         if (slot >= plan.slots || segment >= plan.segments) continue;
         const std::int64_t row = plan.slot_a_row ? 0 : tile_row * plan.tile_rows + down,
-                           column =
-                               (plan.slot_a_row ? 0 : tile_column * plan.tile_columns) + across * kWalkGroup;
+                           column = (plan.slot_a_row ? 0 : tile_column * plan.tile_columns) + across * kGroup;
         for (int step = 0; step < plan.steps; ++step) {
           const std::int64_t r = row + step * plan.row_step, c = column + step * plan.column_step,
                              within = row * plan.width + column + step * plan.element_step;
           ASSERT_EQ(within, r * plan.width + c);
           const std::int64_t count =
-              std::clamp<std::int64_t>(std::min(plan.width - c, plan.count - within), 0, kWalkGroup);
+              std::clamp<std::int64_t>(std::min(plan.width - c, plan.count - within), 0, kGroup);
           visit(Group{block, slot, segment * plan.count + within, r, c, count, thread});
         }
       }
@@ -230,11 +229,21 @@ const std::vector<std::array<std::int64_t, 2>> kWalkShapes = [] {
   return shapes;
 }();
 
+TEST(PlanWalk, BytesInFlight) {
+  for (const int blocks : {1, 2, 3, 4, 8})
+    for (const int inputs : {1, 2}) {
+      const int bytes = walk_batch_bytes(blocks, inputs);
+      EXPECT_GE(blocks * kWalkThreads * inputs * bytes, kWantedBytesInFlight);
+      EXPECT_TRUE(bytes == 16 || blocks * kWalkThreads * inputs * bytes / 2 < kWantedBytesInFlight);
+    }
+  // Whole groups of f64, and what static shared memory holds beside the sums of f64.
+  EXPECT_EQ(kWalkBatchBytes % (8 * kGroup), 0);
+  EXPECT_LE(kWalkInputs * kWalkThreads * kWalkBatchBytes + kWalkThreads * 24, 48 << 10);
+}
+
 TEST(PlanWalk, EveryElementOnce) {
   for (const auto& [rows, cols] : kWalkShapes)
     for (const WalkPlan& plan : {plan_walk(rows, cols), plan_walk_to_maximum(rows, cols)}) {
-      EXPECT_EQ(plan.steps % kWalkBatch, 0) << "the kernels take whole batches";
-      EXPECT_GE(plan.steps, kWalkBatch);
       std::vector<int> touched(static_cast<std::size_t>(rows * cols));
       walk(plan, [&](const Group& group) {
         for (std::int64_t e = 0; e < group.count; ++e) ++touched[static_cast<std::size_t>(group.element + e)];
@@ -266,7 +275,6 @@ TEST(PlanWalk, ChannelSumsAreOfOneChannel) {
         }
         ++kinds[static_cast<int>(plan.sums)];
         several_rounds += plan.walk.rounds > 1;
-        EXPECT_EQ(plan.walk.steps % kWalkBatch, 0);
         EXPECT_EQ(plan.outer, divide_up(plan.count, plan.channels * plan.inner));
         std::vector<int> touched(static_cast<std::size_t>(rows * cols));
         int wrong = 0;

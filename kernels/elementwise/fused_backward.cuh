@@ -17,7 +17,9 @@ template <class C>
 struct FusedBackwardArguments {
   WalkPlan plan;
   SlopeSource source;
-  Operand x, dy, dx;
+  Operand in[kWalkInputs];  // x, dy
+  Operand dx;
+  int batch;
   const std::uint32_t* mask;
   ChannelVector bias, slope;
   device::Parameters<C> parameters;
@@ -36,68 +38,76 @@ __device__ inline unsigned load_mask(const std::uint32_t* mask, std::int64_t ele
   return static_cast<unsigned>(words >> shift);
 }
 
+/// Those of the groups first, ..., first + batch - 1, one after the other.
+__device__ inline std::uint64_t load_masks(const std::uint32_t* mask, const WalkPlan& plan,
+                                           const WalkStart& start, int first, int batch) {
+  constexpr int kMost = kWalkBatchBytes / kGroup / 2;
+  static_assert(kMost <= 16);
+  std::uint64_t bits = 0;
+#pragma unroll
+  for (int k = 0; k < kMost; ++k)
+    if (k < batch)
+      bits |= std::uint64_t{load_mask(mask, start.element + (first + k) * plan.element_step,
+                                      start.count(plan, first + k)) &
+                            15u}
+              << (k * kGroup);
+  return bits;
+}
+
 // ---------------------------------------------------------------- kernels
 
 template <ActivationKind K, class C, bool Narrow>
-__global__ void __launch_bounds__(kWalkThreads, 1)
+__global__ void __launch_bounds__(kWalkThreads, kWalkSumBlocks)
     fused_backward_kernel(const __grid_constant__ FusedBackwardArguments<C> call) {
   using Exact = device::Op<K>;
   const WalkPlan& plan = call.plan;
-  PairSum<C> sums[kWalkGroup] = {};
+  PairSum<C> sums[kGroup] = {};
+  ACTIUM_SHARED(staging, Staging);
   for (std::int64_t round = 0; round < plan.rounds; ++round) {
     const WalkStart start = walk_start(plan, round);
-    unsigned char* at_x = first_of(call.x, start);
-    unsigned char* at_dy = first_of(call.dy, start);
+    InputPlaces at = first_of(call.in, start);
     unsigned char* at_dx = first_of(call.dx, start);
     ChannelPlace bias_place = first_channel(call.bias, start.element);
     ChannelPlace slope_place = first_channel(call.slope, start.element);
 
-    for (int step = 0; step < plan.steps; step += kWalkBatch) {
-      RawGroup<C> x[kWalkBatch], dy[kWalkBatch];
-#pragma unroll
-      for (int k = 0; k < kWalkBatch; ++k) {
-        const int count = start.count(plan, step + k);
-        if (call.x.data != nullptr)
-          x[k] =
-              load_group(std::type_identity<C>{}, at_x + k * call.x.step, call.x.dtype, count, start.whole);
-        dy[k] =
-            load_group(std::type_identity<C>{}, at_dy + k * call.dy.step, call.dy.dtype, count, start.whole);
-      }
-
-      at_x += kWalkBatch * call.x.step;
-      at_dy += kWalkBatch * call.dy.step;
+    for (int first = 0; first < plan.steps; first += call.batch) {
+      const int batch = first + call.batch <= plan.steps ? call.batch : plan.steps - first;
+      stage_inputs<C>(plan, start, call.in, at, first, batch, staging);
+      std::uint64_t mask = 0;  // four bits of each group
+      if constexpr (kHasMask<K, C>)
+        if (call.source == SlopeSource::kMask) mask = load_masks(call.mask, plan, start, first, batch);
 #pragma unroll 1
-      for (int k = 0; k < kWalkBatch; ++k) {
-        const int count = start.count(plan, step + k);
-        C v[kWalkGroup] = {}, d[kWalkGroup], slope[kWalkGroup] = {};
-        if (call.x.data != nullptr) widen_group(x[0], call.x.dtype, v);
-        widen_group(dy[0], call.dy.dtype, d);
+      for (int k = 0; k < batch; ++k) {
+        const int step = first + k, count = start.count(plan, step);
+        C v[kGroup] = {}, d[kGroup], slope[kGroup] = {};
+        if (call.in[0].data != nullptr) take_group(call.in, 0, k, staging, v);
+        take_group(call.in, 1, k, staging, d);
         if (count > 0 && call.bias.values.data != nullptr) {
-          C bias[kWalkGroup];
+          C bias[kGroup];
           load_channels(call.bias, bias_place, bias);
 #pragma unroll
-          for (int e = 0; e < kWalkGroup; ++e) v[e] += bias[e];
+          for (int e = 0; e < kGroup; ++e) v[e] += bias[e];
         }
         if constexpr (kTakesSlopes<K>)
           if (count > 0 && call.slope.values.data != nullptr) load_channels(call.slope, slope_place, slope);
 
         if (call.source == SlopeSource::kInput) {
 #pragma unroll
-          for (int e = 0; e < kWalkGroup; ++e)
+          for (int e = 0; e < kGroup; ++e)
             v[e] = FusedOp<K, Narrow>::eval(v[e], with_slope<K>(call.parameters, call.slope.values, slope[e]))
                        .slope;
         } else if (call.source == SlopeSource::kOutput) {
           if constexpr (kWorksFromOutput<K, C>) {
 #pragma unroll
-            for (int e = 0; e < kWalkGroup; ++e)
+            for (int e = 0; e < kGroup; ++e)
               v[e] =
                   Exact::slope_from_output(v[e], with_slope<K>(call.parameters, call.slope.values, slope[e]));
           }
         } else {
           if constexpr (kHasMask<K, C>) {
-            const unsigned on = load_mask(call.mask, start.element + (step + k) * plan.element_step, count);
+            const auto on = static_cast<unsigned>(mask >> (k * kGroup));
 #pragma unroll
-            for (int e = 0; e < kWalkGroup; ++e) {
+            for (int e = 0; e < kGroup; ++e) {
               const device::TwoSlopes<C> two =
                   Exact::two_slopes(with_slope<K>(call.parameters, call.slope.values, slope[e]));
               v[e] = on >> e & 1u ? two.on : two.off;
@@ -106,13 +116,13 @@ __global__ void __launch_bounds__(kWalkThreads, 1)
         }
 
 #pragma unroll
-        for (int e = 0; e < kWalkGroup; ++e)
+        for (int e = 0; e < kGroup; ++e)
           d[e] = call.scale == 1 ? d[e] * v[e]
                                  : product(d[e], call.scale, call.scale == 0 ? finite(v[e]) : v[e]);
         if (call.dropout_threshold != 0) {
           const uint4 words =
               philox_words(call.dropout_seed, call.dropout_sequence,
-                           static_cast<std::uint64_t>(start.element + (step + k) * plan.element_step));
+                           static_cast<std::uint64_t>(start.element + step * plan.element_step));
           if (words.x < call.dropout_threshold) d[0] = 0;
           if (words.y < call.dropout_threshold) d[1] = 0;
           if (words.z < call.dropout_threshold) d[2] = 0;
@@ -120,11 +130,10 @@ __global__ void __launch_bounds__(kWalkThreads, 1)
         }
         if (call.partial != nullptr) {
 #pragma unroll
-          for (int e = 0; e < kWalkGroup; ++e)
+          for (int e = 0; e < kGroup; ++e)
             if (e < count) sums[e].add(d[e]);
         }
-        const RawGroup<C> stored = narrow_group(d, call.dx.dtype);
-        store_group(at_dx, call.dx.dtype, count, start.whole, stored);
+        store_narrowed(call.dx, at_dx, start, count, narrow_group(d, call.dx.dtype));
         at_dx += call.dx.step;
 
         if (call.bias.values.data != nullptr)
@@ -132,11 +141,6 @@ __global__ void __launch_bounds__(kWalkThreads, 1)
         if constexpr (kTakesSlopes<K>)
           if (call.slope.values.data != nullptr)
             slope_place.advance(call.slope, call.slope.channel_step, call.slope.rest_step);
-#pragma unroll
-        for (int next = 1; next < kWalkBatch; ++next) {
-          x[next - 1] = x[next];
-          dy[next - 1] = dy[next];
-        }
       }
     }
   }
@@ -160,10 +164,11 @@ Status launch_fused_backward_in(const FusedBackward& call, Stream stream) {
   }
   const WalkPlan& plan = arguments.plan;
   arguments.source = call.source;
-  arguments.x = operand_of(call.x, arguments.plan);
-  if (call.source == SlopeSource::kMask) arguments.x = {};  // nor a step: null stays null
-  arguments.dy = operand_of(call.dy, arguments.plan);
-  arguments.dx = operand_of(call.dx, arguments.plan);
+  arguments.in[0] = operand_of(call.x, plan, call.dx.data);
+  if (call.source == SlopeSource::kMask) arguments.in[0] = {};  // nor a step: null stays null
+  arguments.in[1] = operand_of(call.dy, plan, call.dx.data);
+  arguments.dx = operand_of(call.dx, plan, call.dx.data);
+  arguments.batch = batch_of(arguments.in);
   arguments.mask = call.mask;
   arguments.bias = channel_vector(call.bias, call.bias_map, plan);
   arguments.slope = channel_vector(call.slope, call.slope_map, plan);
@@ -172,7 +177,6 @@ Status launch_fused_backward_in(const FusedBackward& call, Stream stream) {
   arguments.dropout_threshold = call.dropout.threshold;
   arguments.dropout_seed = call.dropout.seed;
   arguments.dropout_sequence = call.dropout.sequence;
-  arguments.plan.aligned = groups_are_aligned(plan, {arguments.x, arguments.dy, arguments.dx});
   const auto blocks = static_cast<unsigned>(plan.tiles());
   Status status = cudaErrorInvalidValue;
   switch (call.f.kind) {

@@ -15,7 +15,9 @@ namespace actium::kernels {
 template <class C>
 struct FusedForwardArguments {
   WalkPlan plan;
-  Operand x, y, residual;
+  Operand in[kWalkInputs];  // x, residual
+  Operand y;
+  int batch;
   ChannelVector bias, slope;
   device::Parameters<C> parameters;
   C scale;  // times 1 / the probability to be kept
@@ -28,57 +30,48 @@ struct FusedForwardArguments {
 
 // ---------------------------------------------------------------- kernels
 
-/// For __launch_bounds__. Where much is alive at once ptxas would rather spill than have fewer blocks, unless
-/// told that one is enough; 0 leaves it its choice.
+/// Those that would have to spill registers for one block more have one less.
 template <ActivationKind K, class C>
-inline constexpr int kLeastBlocks =
-    std::is_same_v<C, double> || K == ActivationKind::sine || K == ActivationKind::snake ? 1 : 0;
+inline constexpr int kForwardBlocks =
+    std::is_same_v<C, double> || K == ActivationKind::elu || K == ActivationKind::celu ||
+            K == ActivationKind::selu || K == ActivationKind::sine || K == ActivationKind::snake
+        ? kWalkBlocks - 1
+        : kWalkBlocks;
 
 template <ActivationKind K, class C, bool Narrow>
-__global__ void __launch_bounds__(kWalkThreads, kLeastBlocks<K, C>)
+__global__ void __launch_bounds__(kWalkThreads, kForwardBlocks<K, C>)
     fused_forward_kernel(const __grid_constant__ FusedForwardArguments<C> call) {
   using Exact = device::Op<K>;
   const WalkPlan& plan = call.plan;
   const WalkStart start = walk_start(plan, 0);
-  unsigned char* at_x = first_of(call.x, start);
-  unsigned char* at_residual = first_of(call.residual, start);
+  InputPlaces at = first_of(call.in, start);
   unsigned char* at_y = first_of(call.y, start);
+  const bool has_residual = call.in[1].data != nullptr;
   ChannelPlace bias_place = first_channel(call.bias, start.element);
   ChannelPlace slope_place = first_channel(call.slope, start.element);
   C maximum = 0;
+  ACTIUM_SHARED(staging, Staging);
 
-  for (int step = 0; step < plan.steps; step += kWalkBatch) {
-    RawGroup<C> x[kWalkBatch];
-#pragma unroll
-    for (int k = 0; k < kWalkBatch; ++k) {
-      const int count = start.count(plan, step + k);
-      x[k] = load_group(std::type_identity<C>{}, at_x + k * call.x.step, call.x.dtype, count, start.whole);
-    }
-    at_x += kWalkBatch * call.x.step;
-
-    // The groups pass in a queue, so that the activation's code stands once for each element of a group.
+  for (int first = 0; first < plan.steps; first += call.batch) {
+    const int batch = first + call.batch <= plan.steps ? call.batch : plan.steps - first;
+    stage_inputs<C>(plan, start, call.in, at, first, batch, staging);
 #pragma unroll 1
-    for (int k = 0; k < kWalkBatch; ++k) {
-      const int count = start.count(plan, step + k);
-      RawGroup<C> residual;
-      if (call.residual.data != nullptr) {
-        residual = load_group(std::type_identity<C>{}, at_residual, call.residual.dtype, count, start.whole);
-        at_residual += call.residual.step;
-      }
-      C v[kWalkGroup], slope[kWalkGroup] = {};
-      widen_group(x[0], call.x.dtype, v);
+    for (int k = 0; k < batch; ++k) {
+      const int step = first + k, count = start.count(plan, step);
+      C v[kGroup], slope[kGroup] = {};
+      take_group(call.in, 0, k, staging, v);
       if (count > 0 && call.bias.values.data != nullptr) {
-        C bias[kWalkGroup];
+        C bias[kGroup];
         load_channels(call.bias, bias_place, bias);
 #pragma unroll
-        for (int e = 0; e < kWalkGroup; ++e) v[e] += bias[e];
+        for (int e = 0; e < kGroup; ++e) v[e] += bias[e];
       }
       if constexpr (kTakesSlopes<K>)
         if (count > 0 && call.slope.values.data != nullptr) load_channels(call.slope, slope_place, slope);
 
       unsigned on = 0;
 #pragma unroll
-      for (int e = 0; e < kWalkGroup; ++e) {
+      for (int e = 0; e < kGroup; ++e) {
         const device::Parameters<C> parameters = with_slope<K>(call.parameters, call.slope.values, slope[e]);
         if constexpr (kHasMask<K, C>) on |= (e < count && Exact::is_on(v[e], parameters) ? 1u : 0u) << e;
         v[e] = FusedOp<K, Narrow>::eval(v[e], parameters).value;
@@ -86,14 +79,14 @@ __global__ void __launch_bounds__(kWalkThreads, kLeastBlocks<K, C>)
       if constexpr (kHasMask<K, C>)
         if (call.mask != nullptr) {
           const unsigned lane = threadIdx.x % 8;
-          const unsigned word = or_over_8_lanes(on << (lane * kWalkGroup));
-          if (lane == 0 && count > 0) call.mask[(start.element + (step + k) * plan.element_step) / 32] = word;
+          const unsigned word = or_over_8_lanes(on << (lane * kGroup));
+          if (lane == 0 && count > 0) call.mask[(start.element + step * plan.element_step) / 32] = word;
         }
 
       if (call.dropout_threshold != 0) {
         const uint4 words =
             philox_words(call.dropout_seed, call.dropout_sequence,
-                         static_cast<std::uint64_t>(start.element + (step + k) * plan.element_step));
+                         static_cast<std::uint64_t>(start.element + step * plan.element_step));
         if (words.x < call.dropout_threshold) v[0] = 0;
         if (words.y < call.dropout_threshold) v[1] = 0;
         if (words.z < call.dropout_threshold) v[2] = 0;
@@ -101,29 +94,29 @@ __global__ void __launch_bounds__(kWalkThreads, kLeastBlocks<K, C>)
       }
       if (call.scale == 0) {
 #pragma unroll
-        for (int e = 0; e < kWalkGroup; ++e) v[e] = finite(v[e]);
+        for (int e = 0; e < kGroup; ++e) v[e] = finite(v[e]);
       }
-      if (call.residual.data != nullptr) {
-        C r[kWalkGroup];
-        widen_group(residual, call.residual.dtype, r);
+      if (has_residual) {
+        C r[kGroup];
+        take_group(call.in, 1, k, staging, r);
 #pragma unroll
-        for (int e = 0; e < kWalkGroup; ++e) v[e] = device::fma(call.scale, v[e], r[e]);
+        for (int e = 0; e < kGroup; ++e) v[e] = device::fma(call.scale, v[e], r[e]);
       } else {
 #pragma unroll
-        for (int e = 0; e < kWalkGroup; ++e) v[e] *= call.scale;
+        for (int e = 0; e < kGroup; ++e) v[e] *= call.scale;
       }
       if (call.quantization_scale != 1) {
 #pragma unroll
-        for (int e = 0; e < kWalkGroup; ++e) v[e] *= call.quantization_scale;
+        for (int e = 0; e < kGroup; ++e) v[e] *= call.quantization_scale;
       }
-      const RawGroup<C> stored = narrow_group(v, call.y.dtype);
-      store_group(at_y, call.y.dtype, count, start.whole, stored);
+      const auto stored = narrow_group(v, call.y.dtype);
+      store_narrowed(call.y, at_y, start, count, stored);
       at_y += call.y.step;
       if (call.tile_maximum != nullptr) {
-        C rounded[kWalkGroup];
+        C rounded[kGroup];
         widen_stored(stored, call.y.dtype, rounded);
 #pragma unroll
-        for (int e = 0; e < kWalkGroup; ++e) {
+        for (int e = 0; e < kGroup; ++e) {
           const C exceeding = device::absolute(v[e]);
           if (e < count)
             maximum =
@@ -136,8 +129,6 @@ __global__ void __launch_bounds__(kWalkThreads, kLeastBlocks<K, C>)
       if constexpr (kTakesSlopes<K>)
         if (call.slope.values.data != nullptr)
           slope_place.advance(call.slope, call.slope.channel_step, call.slope.rest_step);
-#pragma unroll
-      for (int next = 1; next < kWalkBatch; ++next) x[next - 1] = x[next];
     }
   }
 
@@ -172,9 +163,10 @@ Status launch_fused_forward_in(const FusedForward& call, Stream stream) {
   FusedForwardArguments<C> arguments{};
   arguments.plan = fused_forward_plan(call);
   const WalkPlan& plan = arguments.plan;
-  arguments.x = operand_of(call.x, arguments.plan);
-  arguments.y = operand_of(call.y, arguments.plan);
-  arguments.residual = operand_of(call.residual, arguments.plan);
+  arguments.in[0] = operand_of(call.x, plan, call.y.data);
+  arguments.in[1] = operand_of(call.residual, plan, call.y.data);
+  arguments.y = operand_of(call.y, plan, call.y.data);
+  arguments.batch = batch_of(arguments.in);
   arguments.bias = channel_vector(call.bias, call.bias_map, plan);
   arguments.slope = channel_vector(call.slope, call.slope_map, plan);
   const double quantization_scale = is_8_bit(call.y.dtype) ? call.quantization_scale : 1;
@@ -189,7 +181,6 @@ Status launch_fused_forward_in(const FusedForward& call, Stream stream) {
                       : call.y.dtype == DType::kE5M2 ? C(e5m2::kLargest)
                                                      : std::numeric_limits<C>::infinity();
   arguments.tile_maximum = call.amax != nullptr ? static_cast<C*>(call.scratch) : nullptr;
-  arguments.plan.aligned = groups_are_aligned(plan, {arguments.x, arguments.residual, arguments.y});
   const auto blocks = static_cast<unsigned>(plan.tiles());
   Status status = cudaErrorInvalidValue;
   switch (call.f.kind) {

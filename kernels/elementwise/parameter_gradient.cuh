@@ -28,7 +28,8 @@ inline constexpr int kParameterCount = parameter_count(K);
 template <class C>
 struct ParameterGradientArguments {
   WalkPlan plan;
-  Operand x, dy;
+  Operand in[kWalkInputs];  // x, dy
+  int batch;
   device::Parameters<C> parameters;
   TileSums sums;
   PairSum<C>* partial;         // [parameters, partial_count]
@@ -36,44 +37,30 @@ struct ParameterGradientArguments {
 };
 
 template <ActivationKind K, class C>
-__global__ void __launch_bounds__(kWalkThreads, 1)
+__global__ void __launch_bounds__(kWalkThreads, kWalkSumBlocks)
     parameter_gradient_kernel(const __grid_constant__ ParameterGradientArguments<C> call) {
   constexpr int kParameters = kParameterCount<K>;
   const WalkPlan& plan = call.plan;
-  PairSum<C> sums[kParameters][kWalkGroup] = {};
+  PairSum<C> sums[kParameters][kGroup] = {};
+  ACTIUM_SHARED(staging, Staging);
   for (std::int64_t round = 0; round < plan.rounds; ++round) {
     const WalkStart start = walk_start(plan, round);
-    unsigned char* at_x = first_of(call.x, start);
-    unsigned char* at_dy = first_of(call.dy, start);
-
-    for (int step = 0; step < plan.steps; step += kWalkBatch) {
-      RawGroup<C> x[kWalkBatch], dy[kWalkBatch];
-#pragma unroll
-      for (int k = 0; k < kWalkBatch; ++k) {
-        const int count = start.count(plan, step + k);
-        x[k] = load_group(std::type_identity<C>{}, at_x + k * call.x.step, call.x.dtype, count, start.whole);
-        dy[k] =
-            load_group(std::type_identity<C>{}, at_dy + k * call.dy.step, call.dy.dtype, count, start.whole);
-      }
-      at_x += kWalkBatch * call.x.step;
-      at_dy += kWalkBatch * call.dy.step;
+    InputPlaces at = first_of(call.in, start);
+    for (int first = 0; first < plan.steps; first += call.batch) {
+      const int batch = first + call.batch <= plan.steps ? call.batch : plan.steps - first;
+      stage_inputs<C>(plan, start, call.in, at, first, batch, staging);
 #pragma unroll 1
-      for (int k = 0; k < kWalkBatch; ++k) {
-        const int count = start.count(plan, step + k);
-        C v[kWalkGroup], d[kWalkGroup];
-        widen_group(x[0], call.x.dtype, v);
-        widen_group(dy[0], call.dy.dtype, d);
+      for (int k = 0; k < batch; ++k) {
+        const int count = start.count(plan, first + k);
+        C v[kGroup], d[kGroup];
+        take_group(call.in, 0, k, staging, v);
+        take_group(call.in, 1, k, staging, d);
 #pragma unroll
-        for (int e = 0; e < kWalkGroup; ++e) {
+        for (int e = 0; e < kGroup; ++e) {
           const device::ParameterSlopes<C> slopes = device::Op<K>::parameter_slopes(v[e], call.parameters);
 #pragma unroll
           for (int j = 0; j < kParameters; ++j)
             if (e < count) sums[j][e].add(d[e] * slopes.p[j]);
-        }
-#pragma unroll
-        for (int next = 1; next < kWalkBatch; ++next) {
-          x[next - 1] = x[next];
-          dy[next - 1] = dy[next];
         }
       }
     }
@@ -93,11 +80,11 @@ Status launch_parameter_gradient_in(const ParameterGradient& call, Stream stream
   ParameterGradientArguments<C> arguments{};
   arguments.plan = sum.walk;
   arguments.sums = sum.sums;
-  arguments.x = operand_of(call.x, arguments.plan);
-  arguments.dy = operand_of(call.dy, arguments.plan);
+  arguments.in[0] = operand_of(call.x, arguments.plan, nullptr);
+  arguments.in[1] = operand_of(call.dy, arguments.plan, nullptr);
+  arguments.batch = batch_of(arguments.in);
   arguments.partial = static_cast<PairSum<C>*>(call.scratch);
   arguments.partial_count = sum.count;
-  arguments.plan.aligned = groups_are_aligned(arguments.plan, {arguments.x, arguments.dy});
   const auto blocks = static_cast<unsigned>(sum.walk.tiles());
   Status status = cudaErrorInvalidValue;
   switch (call.f.kind) {

@@ -2,9 +2,11 @@
 // What the fused elementwise kernels share: element types chosen at run time, the walk over a matrix in
 // groups of four neighbouring elements, per-channel parameters, and sums for each channel.
 //
-// A group is moved by one instruction (16 bytes of f32, 8 of a 16-bit type, 4 of an 8-bit one; two of 16
-// bytes in f64) where it is whole and aligned, and element by element elsewhere. A batch of groups is loaded
-// before any is stored.
+// A thread loads a batch of groups of one input after the other, as many bytes as keep the memory busy, and
+// keeps them in shared memory until it computes with them. Groups that do not begin at a boundary are put
+// together from the two that they lie across, and handed from lane to lane to be stored whole, each tensor at
+// its own alignment; element by element are moved the ends of rows, and inputs that are an output too and
+// misaligned.
 #include <actium/device/activation_ops.cuh>
 
 #include "launch.hpp"
@@ -24,63 +26,15 @@ enum class ElementType : int {
   kE5M2 = static_cast<int>(DType::kE5M2)
 };
 
-/// Four elements as they lie in memory.
-template <class C>
-struct RawGroup;
-template <>
-struct RawGroup<float> {  // a word each, or two words of 16-bit or one of 8-bit elements
-  unsigned word[4];
-};
-template <>
-struct RawGroup<double> {
-  double element[4];
-};
-
-/// Whether four elements of `bytes` bytes at p are moved at once.
-__device__ inline bool is_whole(const void* p, int bytes, int count) {
-  return count == kWalkGroup &&
-         reinterpret_cast<std::uintptr_t>(p) % static_cast<unsigned>(kWalkGroup * bytes) == 0;
-}
-
-/// The first `count` elements from `p` on. `whole`: there are four, and p is aligned for them.
-__device__ inline RawGroup<float> load_group(std::type_identity<float>, const void* p, ElementType dtype,
-                                             int count, bool whole) {
-  RawGroup<float> raw{};
-  if (dtype == ElementType::kF32) {
-    if (whole || is_whole(p, 4, count)) {
-      const uint4 v = *static_cast<const uint4*>(p);
-      raw = {{v.x, v.y, v.z, v.w}};
-    } else {
-#pragma unroll
-      for (int e = 0; e < kWalkGroup; ++e)
-        if (e < count) raw.word[e] = static_cast<const unsigned*>(p)[e];
-    }
+/// Calls with(std::integral_constant) of the bytes that an element takes in memory.
+template <class C, class With>
+__device__ auto with_bytes(ElementType dtype, const With& with) {
+  if constexpr (std::is_same_v<C, double>) {
+    return with(std::integral_constant<int, 8>());
   } else {
-    if (whole || is_whole(p, 2, count)) {
-      const uint2 v = *static_cast<const uint2*>(p);
-      raw = {{v.x, v.y}};
-    } else {
-#pragma unroll
-      for (int e = 0; e < kWalkGroup; ++e)
-        if (e < count) raw.word[e / 2] |= unsigned{static_cast<const unsigned short*>(p)[e]} << (e % 2 * 16);
-    }
+    if (dtype == ElementType::kF32) return with(std::integral_constant<int, 4>());
+    return with(std::integral_constant<int, 2>());
   }
-  return raw;
-}
-
-__device__ inline RawGroup<double> load_group(std::type_identity<double>, const void* p, ElementType,
-                                              int count, bool whole) {
-  const auto* const elements = static_cast<const double*>(p);
-  RawGroup<double> raw{};
-  if (whole || (count == kWalkGroup && at_packet_boundary(elements))) {
-    const Packet<double> low = load_packet(elements, true), high = load_packet(elements + 2, true);
-    raw = {{low.element[0], low.element[1], high.element[0], high.element[1]}};
-  } else {
-#pragma unroll
-    for (int e = 0; e < kWalkGroup; ++e)
-      if (e < count) raw.element[e] = elements[e];
-  }
-  return raw;
 }
 
 /// The number that the low bits of `bits` stand for in a 16-bit type.
@@ -91,29 +45,31 @@ __device__ float widen_bits(unsigned bits) {
   return widen(x);
 }
 
-__device__ inline void widen_group(const RawGroup<float>& raw, ElementType dtype, float (&x)[kWalkGroup]) {
-  if (dtype == ElementType::kF32) {
+__device__ inline void widen_group(const Group<8>& group, ElementType, double (&x)[kGroup]) {
 #pragma unroll
-    for (int e = 0; e < kWalkGroup; ++e) x[e] = device::from_bits(raw.word[e]);
-  } else if (dtype == ElementType::kF16) {
+  for (int e = 0; e < kGroup; ++e)
+    x[e] = device::from_bits(std::uint64_t{group.word[2 * e + 1]} << 32 | group.word[2 * e]);
+}
+__device__ inline void widen_group(const Group<4>& group, ElementType, float (&x)[kGroup]) {
 #pragma unroll
-    for (int e = 0; e < kWalkGroup; ++e) x[e] = widen_bits<f16>(raw.word[e / 2] >> (e % 2 * 16));
+  for (int e = 0; e < kGroup; ++e) x[e] = device::from_bits(group.word[e]);
+}
+__device__ inline void widen_group(const Group<2>& group, ElementType dtype, float (&x)[kGroup]) {
+  if (dtype == ElementType::kF16) {
+#pragma unroll
+    for (int e = 0; e < kGroup; ++e) x[e] = widen_bits<f16>(group.word[e / 2] >> (e % 2 * 16));
   } else {
 #pragma unroll
-    for (int e = 0; e < kWalkGroup; ++e) x[e] = widen_bits<bf16>(raw.word[e / 2] >> (e % 2 * 16));
+    for (int e = 0; e < kGroup; ++e) x[e] = widen_bits<bf16>(group.word[e / 2] >> (e % 2 * 16));
   }
 }
-__device__ inline void widen_group(const RawGroup<double>& raw, ElementType, double (&x)[kWalkGroup]) {
-#pragma unroll
-  for (int e = 0; e < kWalkGroup; ++e) x[e] = raw.element[e];
-}
 
-/// The elements as `dtype` stores them.
-__device__ inline RawGroup<float> narrow_group(const float (&x)[kWalkGroup], ElementType dtype) {
-  RawGroup<float> raw{};
+/// The elements as `dtype` stores them, in the first words of a group of the widest type.
+__device__ inline Group<4> narrow_group(const float (&x)[kGroup], ElementType dtype) {
+  Group<4> group{};
   const auto as = [&](int bits, const auto& narrowed) {
 #pragma unroll
-    for (int e = 0; e < kWalkGroup; ++e) raw.word[e * bits / 32] |= narrowed(x[e]) << (e * bits % 32);
+    for (int e = 0; e < kGroup; ++e) group.word[e * bits / 32] |= narrowed(x[e]) << (e * bits % 32);
   };
   if (dtype == ElementType::kF32)
     as(32, [](float v) { return device::to_bits(v); });
@@ -125,67 +81,42 @@ __device__ inline RawGroup<float> narrow_group(const float (&x)[kWalkGroup], Ele
     as(8, [](float v) { return narrow_to_8<e4m3>(v); });
   else
     as(8, [](float v) { return narrow_to_8<e5m2>(v); });
-  return raw;
+  return group;
 }
-__device__ inline RawGroup<double> narrow_group(const double (&x)[kWalkGroup], ElementType) {
-  return {{x[0], x[1], x[2], x[3]}};
+__device__ inline Group<8> narrow_group(const double (&x)[kGroup], ElementType) {
+  Group<8> group;
+#pragma unroll
+  for (int e = 0; e < kGroup; ++e) {
+    const std::uint64_t bits = device::to_bits(x[e]);
+    group.word[2 * e] = static_cast<unsigned>(bits);
+    group.word[2 * e + 1] = static_cast<unsigned>(bits >> 32);
+  }
+  return group;
+}
+template <int Bytes>
+__device__ Group<Bytes> first_words(const Group<4>& group) {
+  Group<Bytes> first;
+#pragma unroll
+  for (int i = 0; i < Bytes; ++i) first.word[i] = group.word[i];
+  return first;
 }
 
 /// The numbers that stored elements stand for, 8-bit ones too.
-__device__ inline void widen_stored(const RawGroup<float>& raw, ElementType dtype, float (&x)[kWalkGroup]) {
+__device__ inline void widen_stored(const Group<4>& group, ElementType dtype, float (&x)[kGroup]) {
   if (dtype == ElementType::kE4M3) {
 #pragma unroll
-    for (int e = 0; e < kWalkGroup; ++e) x[e] = widen_from_8<e4m3>(raw.word[0] >> (e * 8));
+    for (int e = 0; e < kGroup; ++e) x[e] = widen_from_8<e4m3>(group.word[0] >> (e * 8));
   } else if (dtype == ElementType::kE5M2) {
 #pragma unroll
-    for (int e = 0; e < kWalkGroup; ++e) x[e] = widen_from_8<e5m2>(raw.word[0] >> (e * 8));
+    for (int e = 0; e < kGroup; ++e) x[e] = widen_from_8<e5m2>(group.word[0] >> (e * 8));
+  } else if (dtype == ElementType::kF32) {
+    widen_group(group, dtype, x);
   } else {
-    widen_group(raw, dtype, x);
+    widen_group(first_words<2>(group), dtype, x);
   }
 }
-__device__ inline void widen_stored(const RawGroup<double>& raw, ElementType dtype, double (&x)[kWalkGroup]) {
-  widen_group(raw, dtype, x);
-}
-
-__device__ inline void store_group(void* p, ElementType dtype, int count, bool whole,
-                                   const RawGroup<float>& raw) {
-  if (dtype == ElementType::kF32) {
-    if (whole || is_whole(p, 4, count)) {
-      store_16_bytes(p, {raw.word[0], raw.word[1], raw.word[2], raw.word[3]});
-    } else {
-#pragma unroll
-      for (int e = 0; e < kWalkGroup; ++e)
-        if (e < count) static_cast<unsigned*>(p)[e] = raw.word[e];
-    }
-  } else if (dtype == ElementType::kF16 || dtype == ElementType::kBF16) {
-    if (whole || is_whole(p, 2, count)) {
-      *static_cast<uint2*>(p) = {raw.word[0], raw.word[1]};
-    } else {
-#pragma unroll
-      for (int e = 0; e < kWalkGroup; ++e)
-        if (e < count)
-          static_cast<unsigned short*>(p)[e] = static_cast<unsigned short>(raw.word[e / 2] >> (e % 2 * 16));
-    }
-  } else {
-    if (whole || is_whole(p, 1, count)) {
-      *static_cast<unsigned*>(p) = raw.word[0];
-    } else {
-#pragma unroll
-      for (int e = 0; e < kWalkGroup; ++e)
-        if (e < count) static_cast<unsigned char*>(p)[e] = static_cast<unsigned char>(raw.word[0] >> (e * 8));
-    }
-  }
-}
-__device__ inline void store_group(void* p, ElementType, int count, bool whole, const RawGroup<double>& raw) {
-  auto* const elements = static_cast<double*>(p);
-  if (whole || (count == kWalkGroup && at_packet_boundary(elements))) {
-    store_packet(elements, Packet<double>{{raw.element[0], raw.element[1]}}, true);
-    store_packet(elements + 2, Packet<double>{{raw.element[2], raw.element[3]}}, true);
-  } else {
-#pragma unroll
-    for (int e = 0; e < kWalkGroup; ++e)
-      if (e < count) elements[e] = raw.element[e];
-  }
+__device__ inline void widen_stored(const Group<8>& group, ElementType dtype, double (&x)[kGroup]) {
+  widen_group(group, dtype, x);
 }
 
 /// What an element takes in memory.
@@ -199,9 +130,12 @@ __device__ inline int bytes_of(ElementType dtype) {
 /// Element `index` of a vector.
 __device__ inline void store_number(const AnyMatrix& m, std::int64_t index, float x) {
   const auto dtype = static_cast<ElementType>(m.dtype);
-  const float group[kWalkGroup] = {x};
-  store_group(static_cast<unsigned char*>(m.data) + index * bytes_of(dtype), dtype, 1, false,
-              narrow_group(group, dtype));
+  const float numbers[kGroup] = {x};
+  const Group<4> group = narrow_group(numbers, dtype);
+  if (dtype == ElementType::kF32)
+    static_cast<unsigned*>(m.data)[index] = group.word[0];
+  else
+    static_cast<unsigned short*>(m.data)[index] = static_cast<unsigned short>(group.word[0]);
 }
 __device__ inline void store_number(const AnyMatrix& m, std::int64_t index, double x) {
   const auto dtype = static_cast<ElementType>(m.dtype);
@@ -223,31 +157,39 @@ struct Operand {
   std::int64_t row_stride;   // between those of a segment
   std::int64_t step;         // of the walk, in bytes
   ElementType dtype;
+  int aligned;  // all groups begin at a boundary
+  int apart;    // it is not the output too
 };
 
-inline Operand operand_of(const AnyMatrix& m, const WalkPlan& plan) {
+inline Operand operand_of(const AnyMatrix& m, const WalkPlan& plan, const void* output) {
   const std::int64_t stride = plan.width == plan.line_columns ? m.row_stride : plan.width;
   const auto bytes = static_cast<std::int64_t>(size_of(m.dtype));
-  return {static_cast<unsigned char*>(m.data), m.row_stride, stride,
-          (plan.row_step * stride + plan.column_step) * bytes, static_cast<ElementType>(m.dtype)};
+  const auto whole = [](std::int64_t elements) { return elements % kGroup == 0; };
+  const bool lines = plan.line_columns != 0, within_lines = lines && plan.count % plan.line_columns != 0;
+  const bool rows_aligned = plan.height == 1 || whole(stride);
+  const bool segments_aligned =
+      plan.segments == 1 || ((!lines || whole(m.row_stride)) && (lines || whole(plan.count)) &&
+                             (!within_lines || (whole(plan.count) && whole(plan.line_columns))));
+  const auto boundary = static_cast<std::uintptr_t>(std::min<std::int64_t>(16, kGroup * bytes));
+  const bool aligned =
+      reinterpret_cast<std::uintptr_t>(m.data) % boundary == 0 && rows_aligned && segments_aligned;
+  return {static_cast<unsigned char*>(m.data),
+          m.row_stride,
+          stride,
+          (plan.row_step * stride + plan.column_step) * bytes,
+          static_cast<ElementType>(m.dtype),
+          aligned,
+          m.data != output};
 }
 
-/// Whether every whole group of these tensors is aligned. For WalkPlan::aligned.
-template <std::size_t N>
-bool groups_are_aligned(const WalkPlan& plan, const Operand (&operands)[N]) {
-  bool aligned = true;
-  for (const Operand& operand : operands) {
-    const std::uintptr_t bytes =
-        std::min<std::uintptr_t>(kPacketBytes, size_of(static_cast<DType>(operand.dtype)) * kWalkGroup);
-    aligned = aligned && reinterpret_cast<std::uintptr_t>(operand.data) % bytes == 0;
-    if (operand.data == nullptr) continue;
-    aligned = aligned && (plan.height == 1 || operand.row_stride % kWalkGroup == 0);
-    if (plan.segments == 1) continue;
-    const std::int64_t within = plan.line_columns != 0 ? plan.line_columns : plan.count;
-    aligned = aligned && (plan.count % within == 0 || plan.count % kWalkGroup == 0) &&
-              (plan.line_columns == 0 ? plan.count % kWalkGroup == 0 : operand.line_stride % kWalkGroup == 0);
-  }
-  return aligned;
+/// How many groups of each of these inputs a thread loads before it computes.
+inline int batch_of(const Operand (&inputs)[kWalkInputs]) {
+  int batch = kWalkBatchBytes / kGroup;
+  for (const Operand& input : inputs)
+    if (input.data != nullptr)
+      batch = std::min(batch,
+                       kWalkBatchBytes / kGroup / static_cast<int>(size_of(static_cast<DType>(input.dtype))));
+  return batch;
 }
 
 /// The tile of this block: of which slot, and where in each of its segments.
@@ -271,15 +213,17 @@ struct WalkStart {
   std::int64_t row, column;        // of the first group's first element in the segment
   std::int64_t element;            // its number
   std::int64_t left;               // elements of the segment from there on
-  int whole;                       // all groups of the tile are whole and aligned
+  int whole;                       // all groups of the tile have four elements
+  int inside;                      // and there are four before and after each of this thread's
+  int follows;                     // the lane before has the four elements before these
 
   /// How many elements the group at `step` has.
   __device__ int count(const WalkPlan& plan, int step) const {
-    if (whole) return kWalkGroup;
+    if (whole) return kGroup;
     const std::int64_t in_row = plan.width - column - step * plan.column_step;
     const std::int64_t in_all = left - step * plan.element_step;
     const std::int64_t both = in_row < in_all ? in_row : in_all;
-    return both >= kWalkGroup ? kWalkGroup : both > 0 ? static_cast<int>(both) : 0;
+    return both >= kGroup ? kGroup : both > 0 ? static_cast<int>(both) : 0;
   }
 };
 
@@ -288,10 +232,10 @@ __device__ inline WalkStart walk_start(const WalkPlan& plan, std::int64_t round)
   const unsigned down = threadIdx.x >> plan.across_log2, across = threadIdx.x - (down << plan.across_log2);
   WalkStart start{};
   start.row = tile.row * plan.tile_rows + (plan.slot_a_row ? 0 : down);
-  start.column = tile.column * plan.tile_columns + across * kWalkGroup;
+  start.column = tile.column * plan.tile_columns + across * kGroup;
   start.element = start.row * plan.width + start.column;
   start.left = plan.count - start.element;
-  start.whole = plan.aligned && !plan.slot_a_row && (tile.column + 1) * plan.tile_columns <= plan.width &&
+  start.whole = !plan.slot_a_row && (tile.column + 1) * plan.tile_columns <= plan.width &&
                 ((tile.row + 1) * plan.tile_rows) * plan.width <= plan.count;
   if (plan.segments > 1 || plan.slot_a_row) {
     const std::int64_t slot = tile.slot + (plan.slot_a_row ? down : 0);
@@ -303,6 +247,13 @@ __device__ inline WalkStart walk_start(const WalkPlan& plan, std::int64_t round)
     start.line_column = first - start.line * plan.line_columns;
     if (slot >= plan.slots || segment >= plan.segments) start.left = start.whole = 0;
   }
+  const std::int64_t last = plan.steps - 1;
+  const std::int64_t before = plan.line_columns == 0 ? start.element : start.column;
+  const std::int64_t rest = plan.line_columns == 0
+                                ? plan.segments * plan.count - start.element - last * plan.element_step
+                                : plan.width - start.column - last * plan.column_step;
+  start.inside = start.whole && before >= kGroup && rest >= 2 * kGroup;
+  start.follows = across % kWarpSize != 0;
   return start;
 }
 
@@ -311,6 +262,142 @@ __device__ inline unsigned char* first_of(const Operand& operand, const WalkStar
                                  : operand.data + (start.line * operand.line_stride + start.line_column +
                                                    start.row * operand.row_stride + start.column) *
                                                       bytes_of(operand.dtype);
+}
+
+// ---------------------------------------------------------------- moving groups
+
+/// The batch of each input, every thread's own.
+struct alignas(16) Staging {
+  uint4 packet[kWalkInputs][kWalkBatchBytes / 16 * kWalkThreads];
+
+  /// This thread's group k of input i.
+  template <int Bytes>
+  __device__ Group<Bytes>& group(int i, int k) {
+    return reinterpret_cast<Group<Bytes>*>(&packet[i][0])[k * kWalkThreads + static_cast<int>(threadIdx.x)];
+  }
+};
+
+template <int Bytes>
+inline constexpr int kMostGroups = kWalkBatchBytes / static_cast<int>(sizeof(Group<Bytes>));
+
+template <int Bytes>
+__device__ void load_batch(Group<Bytes> (&group)[kMostGroups<Bytes>], const unsigned char* at,
+                           std::int64_t apart, int batch) {
+#pragma unroll
+  for (int k = 0; k < kMostGroups<Bytes>; ++k)
+    if (k < batch) group[k] = load_whole_group<Bytes>(at + k * apart);
+}
+template <int Bytes>
+__device__ void keep_batch(const Group<Bytes> (&group)[kMostGroups<Bytes>], int i, int batch,
+                           Staging& staging) {
+#pragma unroll
+  for (int k = 0; k < kMostGroups<Bytes>; ++k)
+    if (k < batch) staging.group<Bytes>(i, k) = group[k];
+}
+
+/// Loads groups step, ..., step + batch - 1 of input i.
+template <int Bytes>
+__device__ void stage_groups(const WalkPlan& plan, const WalkStart& start, const Operand& input, int i,
+                             const unsigned char* at, int step, int batch, Staging& staging) {
+  constexpr int kMost = kMostGroups<Bytes>;
+  if (start.whole && input.aligned) {
+    Group<Bytes> group[kMost] = {};
+    load_batch(group, at, input.step, batch);
+    keep_batch(group, i, batch, staging);
+  } else if (start.inside && input.apart) {
+    Group<Bytes> low[kMost] = {}, high[kMost] = {};
+#pragma unroll
+    for (int k = 0; k < kMost; ++k)
+      if (k < batch) {
+        const unsigned char* const first = at + k * input.step - past_boundary<Bytes>(at + k * input.step);
+        low[k] = load_whole_group<Bytes>(first);
+        high[k] = load_whole_group<Bytes>(first + sizeof(Group<Bytes>));
+      }
+#pragma unroll
+    for (int k = 0; k < kMost; ++k)
+      low[k] = shift_groups(low[k], high[k], past_boundary<Bytes>(at + k * input.step));
+    keep_batch(low, i, batch, staging);
+  } else {
+#pragma unroll 1
+    for (int k = 0; k < batch; ++k) {
+      const int count = start.count(plan, step + k);
+      const std::int64_t column = start.column + (step + k) * plan.column_step;
+      if (count == kGroup && past_boundary<Bytes>(at) == 0)
+        staging.group<Bytes>(i, k) = load_whole_group<Bytes>(at);
+      else if (input.apart && column >= kGroup && column + 2 * kGroup <= plan.width)
+        staging.group<Bytes>(i, k) = load_shifted_group<Bytes>(at);
+      else
+        staging.group<Bytes>(i, k) = load_elements<Bytes>(at, count);
+      at += input.step;
+    }
+  }
+}
+
+/// Where the inputs' next groups are.
+struct InputPlaces {
+  const unsigned char *first, *second;
+};
+__device__ inline InputPlaces first_of(const Operand (&inputs)[kWalkInputs], const WalkStart& start) {
+  return {first_of(inputs[0], start), first_of(inputs[1], start)};
+}
+
+template <class C>
+__device__ void stage_inputs(const WalkPlan& plan, const WalkStart& start,
+                             const Operand (&inputs)[kWalkInputs], InputPlaces& at, int step, int batch,
+                             Staging& staging) {
+  const bool both = start.whole && inputs[0].aligned && inputs[1].aligned && inputs[0].data != nullptr &&
+                    inputs[1].data != nullptr && bytes_of(inputs[0].dtype) == bytes_of(inputs[1].dtype);
+  if (both) {
+    with_bytes<C>(inputs[0].dtype, [&]<int Bytes>(std::integral_constant<int, Bytes>) {
+      Group<Bytes> first[kMostGroups<Bytes>] = {}, second[kMostGroups<Bytes>] = {};
+      load_batch(first, at.first, inputs[0].step, batch);
+      load_batch(second, at.second, inputs[1].step, batch);
+      keep_batch(first, 0, batch, staging);
+      keep_batch(second, 1, batch, staging);
+    });
+  } else {
+#pragma unroll 1
+    for (int i = 0; i < kWalkInputs; ++i)
+      if (inputs[i].data != nullptr)
+        with_bytes<C>(inputs[i].dtype, [&]<int Bytes>(std::integral_constant<int, Bytes>) {
+          stage_groups<Bytes>(plan, start, inputs[i], i, i == 0 ? at.first : at.second, step, batch, staging);
+        });
+  }
+  at.first += batch * inputs[0].step;
+  at.second += batch * inputs[1].step;
+  warp_barrier();  // a lane stores to where another has loaded from
+}
+
+/// The numbers of group k of input i.
+template <class C>
+__device__ void take_group(const Operand (&inputs)[kWalkInputs], int i, int k, Staging& staging,
+                           C (&x)[kGroup]) {
+  with_bytes<C>(inputs[i].dtype, [&]<int Bytes>(std::integral_constant<int, Bytes>) {
+    widen_group(staging.group<Bytes>(i, k), inputs[i].dtype, x);
+  });
+}
+
+/// Stores the first `count` elements of a group. Every lane of the warp calls it.
+template <int Bytes>
+__device__ void store_group(const Operand& y, unsigned char* at, const WalkStart& start, int count,
+                            const Group<Bytes>& group) {
+  if (start.whole && y.aligned)
+    store_whole_group(at, group);
+  else
+    store_over_lanes(at, count, start.follows, group);
+}
+__device__ inline void store_narrowed(const Operand& y, unsigned char* at, const WalkStart& start, int count,
+                                      const Group<4>& group) {
+  if (y.dtype == ElementType::kF32)
+    store_group(y, at, start, count, group);
+  else if (y.dtype == ElementType::kF16 || y.dtype == ElementType::kBF16)
+    store_group(y, at, start, count, first_words<2>(group));
+  else
+    store_group(y, at, start, count, first_words<1>(group));
+}
+__device__ inline void store_narrowed(const Operand& y, unsigned char* at, const WalkStart& start, int count,
+                                      const Group<8>& group) {
+  store_group(y, at, start, count, group);
 }
 
 // ---------------------------------------------------------------- parameters of a channel
@@ -348,19 +435,24 @@ __device__ inline ChannelPlace first_channel(const ChannelVector& vector, std::i
 
 /// The vector's numbers for a group.
 template <class C>
-__device__ void load_channels(const ChannelVector& vector, ChannelPlace place, C (&x)[kWalkGroup]) {
+__device__ void load_channels(const ChannelVector& vector, ChannelPlace place, C (&x)[kGroup]) {
   const auto dtype = static_cast<ElementType>(vector.values.dtype);
   const auto* const values = static_cast<const unsigned char*>(vector.values.data);
-  const auto load = [&](int count) {
-    return load_group(std::type_identity<C>{}, values + place.channel * bytes_of(dtype), dtype, count, false);
+  const auto load = [&](int count, C(&numbers)[kGroup]) {
+    with_bytes<C>(dtype, [&]<int Bytes>(std::integral_constant<int, Bytes>) {
+      const unsigned char* const p = values + place.channel * Bytes;
+      widen_group(count == kGroup && past_boundary<Bytes>(p) == 0 ? load_whole_group<Bytes>(p)
+                                                                  : load_elements<Bytes>(p, count),
+                  dtype, numbers);
+    });
   };
-  if (vector.inner == 1 && place.channel + kWalkGroup <= vector.channels) {
-    widen_group(load(kWalkGroup), dtype, x);
+  if (vector.inner == 1 && place.channel + kGroup <= vector.channels) {
+    load(kGroup, x);
   } else {
 #pragma unroll
-    for (int e = 0; e < kWalkGroup; ++e) {
-      C one[kWalkGroup];
-      widen_group(load(1), dtype, one);
+    for (int e = 0; e < kGroup; ++e) {
+      C one[kGroup];
+      load(1, one);
       x[e] = one[0];
       place.advance(vector, 0, 1);
     }
@@ -426,7 +518,7 @@ struct PairSum {
 /// The first stage's end: the sums of this block's threads, each of the columns of its group, go to
 /// partial[outer, channels, inner] of ChannelSumPlan. Every thread of the block calls it.
 template <class C>
-__device__ void store_tile_sums(const WalkPlan& plan, TileSums of, PairSum<C> (&sums)[kWalkGroup],
+__device__ void store_tile_sums(const WalkPlan& plan, TileSums of, PairSum<C> (&sums)[kGroup],
                                 PairSum<C>* partial) {
   ACTIUM_SHARED(shared, PairSum<C>[kWalkThreads]);
   const Tile tile = this_tile(plan);
@@ -442,15 +534,15 @@ __device__ void store_tile_sums(const WalkPlan& plan, TileSums of, PairSum<C> (&
     return shared[thread];
   };
   if (of == TileSums::kColumns) {
-    const std::int64_t column = tile.column * plan.tile_columns + thread * kWalkGroup;
+    const std::int64_t column = tile.column * plan.tile_columns + thread * kGroup;
 #pragma unroll
-    for (int e = 0; e < kWalkGroup; ++e) {
+    for (int e = 0; e < kGroup; ++e) {
       const PairSum<C> sum = sum_over(sums[e], kWalkThreads, across);
       if (thread < across && column + e < plan.width) partial[tile.row * plan.width + column + e] = sum;
     }
   } else {
 #pragma unroll
-    for (int e = 1; e < kWalkGroup; ++e) sums[0].add(sums[e]);
+    for (int e = 1; e < kGroup; ++e) sums[0].add(sums[e]);
     const unsigned threads = of == TileSums::kTile ? kWalkThreads : across;
     const PairSum<C> sum = sum_over(sums[0], threads, 1);
     const std::int64_t slot = tile.slot + (thread >> plan.across_log2);
