@@ -1,5 +1,6 @@
 #include <actium/softmax.hpp>
 
+#include "context_state.hpp"
 #include "dispatch.hpp"
 #include "kernels/launch.hpp"
 #include "reference/reference.hpp"
@@ -37,8 +38,9 @@ void from_logits(const Context& ctx, std::string_view function, SoftmaxResult re
   if (out.count() == 0) return;
   const std::int64_t cols = z.shape().back(), rows = z.shape().without_last().count();
   if (run_on_cuda(function, ctx, z.dtype(), [&]<class T>(std::type_identity<T>) {
+        const std::size_t bytes = kernels::softmax_scratch<T>(result, rows, cols);
         return kernels::launch_softmax(result, options.temperature, z.data_as<T>(), out.data_as<T>(), rows,
-                                       cols, ctx.stream());
+                                       cols, bytes == 0 ? nullptr : ctx.state().scratch(bytes), ctx.stream());
       }))
     return;
   reference(z, out, options.temperature, ctx.threads());
@@ -59,8 +61,10 @@ void from_probabilities(const Context& ctx, std::string_view function, const Con
   if (tp.count() == 0) return;
   const std::int64_t cols = p.shape().back(), rows = p.shape().without_last().count();
   if (run_on_cuda(function, ctx, p.dtype(), [&]<class T>(std::type_identity<T>) {
+        const std::size_t bytes = kernels::softmax_jvp_scratch<T>(rows, cols);
         return kernels::launch_softmax_jvp(options.temperature, p.data_as<T>(), tz.data_as<T>(),
-                                           tp.data_as<T>(), rows, cols, ctx.stream());
+                                           tp.data_as<T>(), rows, cols,
+                                           bytes == 0 ? nullptr : ctx.state().scratch(bytes), ctx.stream());
       }))
     return;
   reference::softmax_jvp(p, tz, tp, options.temperature, ctx.threads());

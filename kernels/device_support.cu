@@ -1,6 +1,7 @@
 // Whether this build has machine code (or PTX) that the current device can run.
 #include "launch.hpp"
 #include "simt.cuh"
+#include "softmax/plan_rows.hpp"
 
 namespace actium::kernels {
 
@@ -11,6 +12,19 @@ __global__ void probe_kernel() {}
 Status kernel_image_status() {
   cudaFuncAttributes attributes{};
   return cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(probe_kernel));
+}
+
+RowDevice row_device() {
+  RowDevice device;
+  int id = 0, shared = 0, clusters = 0;
+  if (cudaGetDevice(&id) == cudaSuccess) {
+    cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id);
+    cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, id);
+    cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, id);
+  }
+  device.shared_bytes = std::max(shared - kStaticSharedBytes, 0);
+  device.clusters = clusters != 0;
+  return device;
 }
 
 }  // namespace actium::kernels

@@ -9,6 +9,8 @@ namespace actium::kernels {
 
 inline constexpr unsigned kLargestGrid = 0x7fffffff;
 
+inline constexpr int kWarpSize = 32;
+
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0); }
 
 // ---------------------------------------------------------------- elementwise
@@ -299,34 +301,6 @@ constexpr int finish_channels_log2(const ChannelSumPlan& plan) {
   int log2 = 0;
   while (plan.inner == 1 && log2 < 5 && std::int64_t{2} << log2 <= plan.channels) ++log2;
   return log2;
-}
-
-// ---------------------------------------------------------------- softmax
-
-inline constexpr int kWarpSize = 32;
-inline constexpr int kRowWarpThreads = 128;      // 4 rows a block in the warp kernels
-inline constexpr int kRowWarpMaxColumns = 1024;  // longer rows take a block each
-
-/// How many columns a lane keeps in registers: the smallest compiled number that covers the row; 0 = use the
-/// block kernel.
-constexpr int columns_per_lane(std::int64_t columns) {
-  for (const int per_lane : {1, 4, 16, 32})
-    if (columns <= per_lane * kWarpSize) return per_lane;
-  return 0;
-}
-
-/// Threads of the block kernels: about 8 columns a thread; no more than leaves each thread 128 registers.
-inline constexpr int kRowBlockMaxThreads = 512;
-constexpr int row_block_threads(std::int64_t columns) {
-  int threads = 128;
-  while (threads < kRowBlockMaxThreads && static_cast<std::int64_t>(threads) * 8 < columns) threads *= 2;
-  return threads;
-}
-
-/// Blocks for `rows` rows; the kernels stride over rows, so any number of rows fits a grid.
-constexpr unsigned row_blocks(std::int64_t rows, std::int64_t rows_per_block) {
-  constexpr std::int64_t kMaxGrid = 0x7fffffff;
-  return static_cast<unsigned>(std::min(kMaxGrid, (rows + rows_per_block - 1) / rows_per_block));
 }
 
 }  // namespace actium::kernels

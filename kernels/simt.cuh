@@ -13,6 +13,7 @@
 #include <actium/dtype.hpp>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "plan.hpp"
 
@@ -23,15 +24,44 @@ namespace actium::kernels {
 
 // ---------------------------------------------------------------- launching and shared memory
 
+struct LaunchShape {
+  unsigned blocks, threads;
+  std::size_t shared_bytes = 0;  // dynamic
+  unsigned cluster = 1;          // blocks; divides `blocks`
+  bool cooperative = false;      // all blocks resident at once, for the grid's barrier
+};
+
 /// The one way to launch. Returns the launch's own status; reads and clears no pending error of the user.
+template <class... Parameters, class... Arguments>
+int launch(void (*kernel)(Parameters...), const LaunchShape& shape, CUstream_st* stream,
+           Arguments&&... arguments) {
+  if (shape.shared_bytes > (48 << 10))
+    if (const int status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                static_cast<int>(shape.shared_bytes));
+        status != cudaSuccess)
+      return status;
+  cudaLaunchAttribute attributes[2];
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(shape.blocks);
+  config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = stream;
+  config.attrs = attributes;
+  if (shape.cluster > 1) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+    attributes[config.numAttrs++].val.clusterDim = {shape.cluster, 1, 1};
+  }
+  if (shape.cooperative) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeCooperative;
+    attributes[config.numAttrs++].val.cooperative = 1;
+  }
+  return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
 template <class... Parameters, class... Arguments>
 int launch(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, CUstream_st* stream,
            Arguments&&... arguments) {
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(blocks);
-  config.blockDim = dim3(threads);
-  config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+  return launch(kernel, LaunchShape{blocks, threads}, stream, std::forward<Arguments>(arguments)...);
 }
 
 #ifndef ACTIUM_SHARED  // emulation brings its own

@@ -56,21 +56,22 @@ class StridingTest : public testing::Test {
   const Context ctx = Context::cuda();
 };
 
-// Block 0 does rows 0 to 3 and, after the largest grid, the last three: of one column, whose logsumexp it is.
-TEST_F(StridingTest, SoftmaxOfAWarpARow) {
-  const std::int64_t first = 4 * kGrid, rows = first + 3;
+// Block 0 does the first 128 rows and, after the largest grid, the last three: of one column, whose logsumexp
+// it is.
+TEST_F(StridingTest, SoftmaxOfALaneARow) {
+  const std::int64_t first = 128 * kGrid, rows = first + 3;
   Tensor z(ctx, DType::kF32, {rows, 1}), out(ctx, DType::kF32, {rows}), tp(ctx, DType::kF32, {rows, 1});
   put<float>(z, 0, {1, 2, 3, 4, 5});
   put<float>(z, first, {6, 7, 8});
   only({0});
   logsumexp(ctx, z, out);
   ctx.synchronize();
-  EXPECT_EQ(get<float>(out, 0, 5), (std::vector<float>{1, 2, 3, 4, 0}));
+  EXPECT_EQ(get<float>(out, 0, 5), (std::vector<float>{1, 2, 3, 4, 5}));
   EXPECT_EQ(get<float>(out, first, 3), (std::vector<float>{6, 7, 8}));
   softmax_jvp(ctx, z, z, tp);  // p (t - p t) for p = t = z
   ctx.synchronize();
   EXPECT_EQ(get<float>(tp, 0, 5),
-            (std::vector<float>{0, 2 * (2 - 4.0f), 3 * (3 - 9.0f), 4 * (4 - 16.0f), 0}));
+            (std::vector<float>{0, 2 * (2 - 4.0f), 3 * (3 - 9.0f), 4 * (4 - 16.0f), 5 * (5 - 25.0f)}));
   EXPECT_EQ(get<float>(tp, first, 3),
             (std::vector<float>{6 * (6 - 36.0f), 7 * (7 - 49.0f), 8 * (8 - 64.0f)}));
 }

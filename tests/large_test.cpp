@@ -15,6 +15,7 @@
 #include "kernels/launch_propagation.hpp"
 #include "kernels/plan.hpp"
 #include "kernels/propagation/plan_propagation.hpp"
+#include "kernels/softmax/plan_rows.hpp"
 #include "support/samples.hpp"
 
 namespace {
@@ -436,13 +437,15 @@ TEST_F(LargeSums, ParameterGradientOfStridedRows) {
 
 TEST_F(LargeTest, SoftmaxRows) {
   for (const DType dtype : kDTypes)
-    for (const std::int64_t columns : {20, 100, 300, 1000, 50000}) {  // every size class
+    for (const std::int64_t columns : {20, 100, 300, 1000, 5000, 50000}) {  // every size class
       SCOPED_TRACE(std::string(to_string(dtype)) + " of " + std::to_string(columns));
       visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
         const std::int64_t rows = kPast32 / columns + 2, last = (rows - 1) * columns;
-        const std::int64_t rows_per_block =
-            columns <= kernels::kRowWarpMaxColumns ? kernels::kRowWarpThreads / 32 : 1;
-        const std::int64_t blocks = kernels::row_blocks(rows, rows_per_block);
+        const auto last_block = [&](int inputs) {  // or cluster
+          const kernels::RowDevice device = kernels::row_device();
+          const kernels::RowPlan plan = kernels::plan_row(columns, sizeof(T), inputs, device);
+          return kernels::row_blocks(rows, plan, device) / plan.slices - 1;
+        };
         const Tensor z(ctx, dtype, {rows, columns});
         Tensor p(ctx, dtype, {rows, columns}), statistic(ctx, dtype, {rows});
         const std::vector<T> row = normal_sample<T>(static_cast<std::size_t>(columns), kSeed);
@@ -452,7 +455,7 @@ TEST_F(LargeTest, SoftmaxRows) {
         logsumexp(ctx, one_z, one_statistic);
         const auto want = get<T>(one, 0, columns);
         {
-          const OnlyBlocks only{blocks - 1};
+          const OnlyBlocks only{last_block(1)};
           softmax(ctx, z, p);
           logsumexp(ctx, z, statistic);
           ctx.synchronize();
@@ -462,7 +465,7 @@ TEST_F(LargeTest, SoftmaxRows) {
         softmax_jvp(ctx, one, one_z, one);
         ctx.synchronize();
         {
-          const OnlyBlocks only{blocks - 1};
+          const OnlyBlocks only{last_block(2)};
           softmax_jvp(ctx, p, z, p);
           ctx.synchronize();
         }

@@ -18,9 +18,9 @@ using namespace actium_test;
 constexpr double kInf = std::numeric_limits<double>::infinity();
 // Every size class of the kernels, and both sides of each boundary.
 std::vector<std::int64_t> columns() {
-  if (quick()) return {1, 33, 130, 513, 1025, 2051};
-  return {1,   2,   3,   5,   31,   32,   33,   64,   100,  127,  128,
-          129, 511, 512, 513, 1000, 1023, 1024, 1025, 2051, 4096, 10007};
+  if (quick()) return {1, 33, 130, 513, 1025, 2051, 16400};
+  return {1,   2,   3,    5,    31,   32,   33,   64,   100,   127,   128,   129,   511,
+          512, 513, 1000, 1023, 1024, 1025, 2051, 4096, 10007, 16384, 16387, 33001, 70003};
 }
 
 double epsilon(DType dtype) { return std::ldexp(1.0, -format_of(dtype).mantissa_bits); }
@@ -87,16 +87,14 @@ TEST_P(SoftmaxTest, EveryOperationEveryDTypeEveryRowLength) {
           logsumexp(ctx, zs.view(shape), lse.view(), options);
           entropy(ctx, zs.view(shape), h.view(), options);
           const auto ps = p.read(), log_ps = log_p.read(), lses = lse.read(), hs = h.read();
-          // The sum of n terms by a tree of partial sums: a few ULP, growing with the terms of one thread.
-          const double sum_ulps = 4 + static_cast<double>(cols) / 1024;
           for (std::int64_t r = 0; r < rows; ++r) {
             const ExactRow want = exact_row(z.data() + r * cols, cols, temperature);
             long double total = 0;
             for (std::int64_t c = 0; c < cols; ++c) {
               const auto i = static_cast<std::size_t>(r * cols + c), ci = static_cast<std::size_t>(c);
-              expect_close(static_cast<double>(ps[i]), want.p[ci], dtype, sum_ulps, 0, "p");
+              expect_close(static_cast<double>(ps[i]), want.p[ci], dtype, 3.5, 0, "p");
               // log p = a - log(sum), two terms of one sign
-              expect_close(static_cast<double>(log_ps[i]), want.log_p[ci], dtype, 4, 0, "log p");
+              expect_close(static_cast<double>(log_ps[i]), want.log_p[ci], dtype, 3.5, 0, "log p");
               total += static_cast<long double>(static_cast<double>(ps[i]));
             }
             EXPECT_NEAR(
@@ -108,7 +106,7 @@ TEST_P(SoftmaxTest, EveryOperationEveryDTypeEveryRowLength) {
                 std::fabs(static_cast<double>(want.logsumexp)) + std::log(static_cast<double>(cols)) + 1;
             expect_close(static_cast<double>(lses[ri]), want.logsumexp, dtype, 4,
                          4 * epsilon(computing(dtype)) * lse_terms, "logsumexp");
-            expect_close(static_cast<double>(hs[ri]), want.entropy, dtype, 2 * sum_ulps, 0, "entropy");
+            expect_close(static_cast<double>(hs[ri]), want.entropy, dtype, 8, 0, "entropy");
           }
           ASSERT_TRUE(p.guards_intact() && log_p.guards_intact() && lse.guards_intact() &&
                       h.guards_intact() && zs.untouched());
@@ -119,7 +117,7 @@ TEST_P(SoftmaxTest, EveryOperationEveryDTypeEveryRowLength) {
 // Equal terms are all rounded the same way, so their errors add up instead of cancelling.
 TEST_P(SoftmaxTest, OneLargeElementAndManyEqualOnes) {
   const Context ctx = context();
-  for (const std::int64_t columns : {33, 500, 1024, 1025, 4000})
+  for (const std::int64_t columns : {33, 500, 1024, 1025, 4000, 20000})
     for (const float others : {-2.86515f, -1.265625f, -0.7f, -9.0f}) {
       std::vector<float> z(static_cast<std::size_t>(columns), others);
       z[5] = 0;
@@ -128,39 +126,40 @@ TEST_P(SoftmaxTest, OneLargeElementAndManyEqualOnes) {
       softmax(ctx, zs, p);
       const std::vector<double> got = p.to_doubles(ctx);
       for (std::size_t i = 0; i < 7; ++i)
-        // Half an ULP for each of a lane's terms up to 1024 columns.
-        EXPECT_LE(ulp_error(got[i], want.p[i], format_of(DType::kF32)),
-                  4.5 + static_cast<double>(columns) / (columns <= 1024 ? 64 : 1024))
+        EXPECT_LE(ulp_error(got[i], want.p[i], format_of(DType::kF32)), 4)
             << columns << " columns, others " << others << ", element " << i;
     }
 }
 
-TEST_P(SoftmaxTest, ShiftingALargeConstantChangesNothing) {
+TEST_P(SoftmaxTest, ShiftingALargeConstantChangesNoMoreThanTheRounding) {
   const Context ctx = context();
-  for (const std::int64_t cols : {5, 100, 700, 3000}) {
-    // Multiples of 1/64 below 8: adding 1e4 is exact in f32, so the results must be the same bits.
-    std::vector<float> z(static_cast<std::size_t>(cols)), shifted = z;
-    for (std::size_t i = 0; i < z.size(); ++i) z[i] = static_cast<float>(i * 37 % 512) / 64;
-    for (std::size_t i = 0; i < z.size(); ++i) shifted[i] = z[i] + 10000;
-    Guarded<float> zs(ctx, z), shifteds(ctx, shifted), p(ctx, z.size()), q(ctx, z.size());
-    softmax(ctx, zs.view(), p.view(), {.temperature = 0.9});
-    softmax(ctx, shifteds.view(), q.view(), {.temperature = 0.9});
-    EXPECT_TRUE(same_bits(p.read(), q.read())) << cols;
-  }
+  for (const float shift : {1e4f, -7e5f})
+    for (const std::int64_t cols : {5, 100, 700, 3000, 20000}) {
+      // Multiples of 1/16 below 8: adding the shift is exact in f32.
+      std::vector<float> z(static_cast<std::size_t>(cols)), shifted = z;
+      for (std::size_t i = 0; i < z.size(); ++i) z[i] = static_cast<float>(i * 37 % 128) / 16;
+      for (std::size_t i = 0; i < z.size(); ++i) shifted[i] = z[i] + shift;
+      Guarded<float> zs(ctx, z), shifteds(ctx, shifted), p(ctx, z.size()), q(ctx, z.size());
+      softmax(ctx, zs.view(), p.view(), {.temperature = 0.9});
+      softmax(ctx, shifteds.view(), q.view(), {.temperature = 0.9});
+      const auto ps = p.read(), qs = q.read();
+      for (std::size_t i = 0; i < z.size(); ++i)
+        ASSERT_LE(ulp_error(qs[i], ps[i], format_of(DType::kF32)), 8) << cols << " + " << shift;
+    }
 }
 
 // The error of exp((z - max) / T) must not grow with the distance from the maximum, nor with max |z|.
 TEST_P(SoftmaxTest, TinyProbabilitiesAreRelativelyExact) {
   const Context ctx = context();
-  for (const float offset : {0.0f, 1e3f, 1e4f, 1e5f})
-    for (const std::int64_t cols : {200, 3000}) {
+  for (const float offset : {0.0f, 1e3f, 1e4f, 1e5f, -1e6f, 1e30f})
+    for (const std::int64_t cols : {200, 3000, 20000, 40000}) {
       std::vector<float> z = normal_sample<float>(static_cast<std::size_t>(cols), kSeed, offset, 15);
       Guarded<float> zs(ctx, z), p(ctx, z.size());
       softmax(ctx, zs.view(), p.view(), {.temperature = 0.8});
       const auto ps = p.read();
       const ExactRow want = exact_row(z.data(), cols, 0.8);
       for (std::size_t i = 0; i < z.size(); ++i)
-        ASSERT_LE(ulp_error(ps[i], want.p[i], format_of(DType::kF32)), 6)
+        ASSERT_LE(ulp_error(ps[i], want.p[i], format_of(DType::kF32)), 4)
             << "offset " << offset << " p " << want.p[i];
     }
 }
@@ -206,8 +205,8 @@ TEST_P(SoftmaxTest, DerivativesAgainstTheJacobianAndItsIdentities) {
           for (std::int64_t c = 0; c < cols; ++c) {
             const long double want = at(ps, c) * (at(v, c) - mean) / static_cast<long double>(temperature);
             // t - mean cancels: the mean is right to a few ULP of the larger terms.
-            const double slack = static_cast<double>(at(ps, c) * (std::fabs(at(v, c)) + 4)) *
-                                 epsilon(computing(dtype)) * (8 + static_cast<double>(cols) / 1024);
+            const double slack =
+                static_cast<double>(at(ps, c) * (std::fabs(at(v, c)) + 4)) * epsilon(computing(dtype)) * 4;
             ASSERT_LE(std::fabs(static_cast<double>(at(jvs, c) - want)),
                       0.5001 * epsilon(dtype) * std::fabs(static_cast<double>(want)) + slack +
                           std::ldexp(1.0, format_of(dtype).min_exponent - format_of(dtype).mantissa_bits))

@@ -1,4 +1,4 @@
-#include "softmax/softmax.cuh"
+#include "softmax/instantiate.cuh"
 
 namespace actium::kernels {
 ACTIUM_INSTANTIATE_SOFTMAX(float)

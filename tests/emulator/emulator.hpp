@@ -51,6 +51,9 @@ void fail_launch(std::int64_t k, cudaError_t error);
 /// The device's memory; allocations beyond it fail. Allocations of 1 GiB and more are address space only:
 /// pages that nobody touches cost nothing and read as zero.
 void set_memory(std::size_t bytes);
+/// Another answer of cudaDeviceGetAttribute than the emulated device's own; -1: its own again. The limits
+/// that launches are held to stay.
+void set_attribute(cudaDeviceAttr attribute, int value);
 /// What a kernel that faulted leaves: every call returns this error until reset_device().
 void break_device(cudaError_t error);
 /// Drops queued work, captures and errors; memory stays.

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,6 +61,7 @@ struct State {
   cudaError_t launch_error = cudaSuccess;
   cudaError_t sticky = cudaSuccess;
   std::uint64_t resets = 0;
+  std::map<cudaDeviceAttr, int> attributes;  // set by tests
 };
 
 void write_log();
@@ -170,6 +172,11 @@ cudaError_t remember(cudaError_t error) {
 
 std::size_t dynamic_shared_limit(const void* kernel) { return function_of(kernel).max_dynamic_shared; }
 
+unsigned multiprocessors() {
+  const auto other = state().attributes.find(cudaDevAttrMultiProcessorCount);
+  return other == state().attributes.end() ? kMultiprocessors : static_cast<unsigned>(other->second);
+}
+
 unsigned occupancy(std::size_t threads, std::size_t dynamic_shared_bytes) {
   constexpr std::size_t kBlocks = 32, kThreads = 2048, kWarp = 32, kReserved = 1 << 10,
                         kSharedBytes = kMaxSharedBytes + kReserved;
@@ -230,6 +237,13 @@ void fail_launch(std::int64_t k, cudaError_t error) {
 void set_memory(std::size_t bytes) {
   const Lock lock;
   state().capacity = bytes;
+}
+void set_attribute(cudaDeviceAttr attribute, int value) {
+  const Lock lock;
+  if (value < 0)
+    state().attributes.erase(attribute);
+  else
+    state().attributes[attribute] = value;
 }
 void break_device(cudaError_t error) {
   const Lock lock;
@@ -709,6 +723,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
     *value = 0;
     for (const auto& known : kAttributes)
       if (known.attribute == attribute) *value = known.value;
+    if (const auto other = state().attributes.find(attribute); other != state().attributes.end())
+      *value = other->second;
     return cudaSuccess;
   });
 }

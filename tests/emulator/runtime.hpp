@@ -55,6 +55,7 @@ cudaError_t api_release(Body body) {
 std::size_t dynamic_shared_limit(const void* kernel);
 /// Blocks of this shape that fit on a multiprocessor.
 unsigned occupancy(std::size_t threads, std::size_t dynamic_shared_bytes);
+unsigned multiprocessors();
 /// Whether fail_launch() wants this one to fail.
 cudaError_t injected_launch_error();
 void count_launch();

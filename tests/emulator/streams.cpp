@@ -453,7 +453,7 @@ cudaError_t validate(const cudaLaunchConfig_t& config, Launch& launch) {
         "a grid of " + text(blocks) + " blocks, which clusters of " + text(cluster) + " do not divide",
         cudaErrorInvalidClusterSize);
   const std::uint64_t resident =
-      std::uint64_t{kMultiprocessors} * occupancy(volume(threads), grid.dynamic_shared_bytes);
+      std::uint64_t{multiprocessors()} * occupancy(volume(threads), grid.dynamic_shared_bytes);
   if (grid.cooperative && volume(blocks) > resident)
     return refuse(std::to_string(volume(blocks)) + " cooperative blocks, of which " +
                       std::to_string(resident) + " fit on the device",

@@ -1,0 +1,28 @@
+#pragma once
+// Division by a temperature.
+#include <actium/device/math.cuh>
+
+#include "simt.cuh"
+
+namespace actium::kernels {
+
+/// x / T as a product with the reciprocal in two words, made on the host.
+template <class C>
+struct Division {
+  C hi, lo;
+};
+
+template <class C>
+Division<C> division_by(double temperature) {
+  const long double reciprocal = 1 / static_cast<long double>(temperature);
+  const C hi = static_cast<C>(reciprocal);
+  const long double rest = reciprocal - static_cast<long double>(hi);
+  return {hi, rest - rest == 0 ? static_cast<C>(rest) : C(0)};  // 1 / T may overflow C
+}
+
+template <class C>
+__device__ C divided(C x, const Division<C>& by) {
+  return x == 0 ? x : device::fma(x, by.hi, x * by.lo);
+}
+
+}  // namespace actium::kernels
