@@ -107,8 +107,8 @@ class Activation {
 //
 // Shapes: any shape, one for all tensors of a call. Strides: all dense in the same order of axes (contiguous,
 // or one and the same permutation), or such that axes merge into a matrix of contiguous rows that each tensor
-// strides over as it likes (a slice of the last axis, say). What does not merge is Error(kInvalidArgument).
-// Any alignment.
+// strides over as it likes (a slice of the last axis, say). What does not merge is Error(kInvalidArgument),
+// as are elements 2^57 or more apart. Any alignment.
 //
 // Dtypes: f64, f32, f16 or bf16, one for all tensors of a call where nothing else is said. f16 and bf16
 // compute in f32 and round once. All tensors are on the context's device.
@@ -116,7 +116,8 @@ class Activation {
 // NaN in gives NaN out (a slope that is constant, as identity's, excepted); no finite x gives NaN; at +-inf
 // the result is the mathematical limit (sine, which has none, gives NaN, as does snake's slope). What is 0 by
 // a limit or by underflow has the sign of the numbers that lead there. At a kink the slope is PyTorch's:
-// relu'(0) = 0, leaky_relu'(0) = slope. An f32 or narrower parameter is used as the double that was given.
+// relu'(0) = 0, leaky_relu'(0) = slope. A parameter is used as the double that was given; for f32 and
+// narrower types it is 0 or of a size between f32's smallest normal and its largest number.
 //
 // In place is safe where an output is exactly an input (same pointer, dtype and strides); any other overlap
 // of elements is an error. On CUDA the calls are asynchronous, never synchronise, allocate nothing unless

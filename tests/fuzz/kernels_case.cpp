@@ -38,6 +38,8 @@ void rows_and_columns(Input& in, KernelCase& c) {
     c.rows = std::min(c.rows, std::int64_t{kMostElements} / std::max<std::int64_t>(1, c.columns * c.columns));
 }
 
+}  // namespace
+
 emulator::Options some_options(Input& in) {
   constexpr unsigned char kPoisons[] = {0xff, 0x7f, 0x00, 0x80, 0xfc};
   const std::uint8_t schedule = in.byte();
@@ -47,14 +49,13 @@ emulator::Options some_options(Input& in) {
           .only = {}};
 }
 
-std::uint64_t next(std::uint64_t& state) {  // splitmix64
+std::uint64_t next(std::uint64_t& state) {
   std::uint64_t z = state += 0x9e3779b97f4a7c15u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
   return z ^ (z >> 31);
 }
 
-/// Parameters of their domains, chosen by `choice`.
 Activation some_activation(const ActivationInfo& info, unsigned choice) {
   constexpr double kNumbers[] = {0.01, -0.3, 1, 0, 0.1, 2};
   std::array<double, kMaxParameters> p{};
@@ -93,8 +94,6 @@ double special(DType dtype, std::uint64_t which) {
   const double value = list[which / 2 % std::size(list)];
   return which % 2 == 0 ? value : -value;
 }
-
-}  // namespace
 
 Shape KernelCase::shape(std::size_t tensor) const {
   switch (op) {
@@ -199,6 +198,10 @@ double load(DType dtype, const unsigned char* bytes, std::size_t index) {
       return static_cast<double>(as(0.0f));
     case DType::kF16:
       return static_cast<double>(float{as(f16())});
+    case DType::kE4M3:
+      return static_cast<double>(float{as(e4m3())});
+    case DType::kE5M2:
+      return static_cast<double>(float{as(e5m2())});
     default:
       return static_cast<double>(float{as(bf16())});
   }

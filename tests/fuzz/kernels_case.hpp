@@ -49,9 +49,18 @@ struct KernelCase {
 
 KernelCase decode_kernel(Input& input);
 
+/// A schedule and a poison.
+emulator::Options some_options(Input& input);
+/// Parameters of their domains, chosen by `choice`.
+actium::Activation some_activation(const actium::ActivationInfo& info, unsigned choice);
+std::uint64_t next(std::uint64_t& state);  // splitmix64
+/// NaN, infinite, zero, huge, tiny, at a kink: chosen by `which`.
+double special(actium::DType dtype, std::uint64_t which);
+
 /// Input `i` of the case, as its elements' bytes.
 void make_values(const KernelCase& c, std::size_t i, unsigned char* bytes);
 
+/// Of any dtype.
 double load(actium::DType dtype, const unsigned char* bytes, std::size_t index);
 void store(actium::DType dtype, unsigned char* bytes, std::size_t index, double value);
 

@@ -6,51 +6,15 @@
 #include <actium/propagation.hpp>
 
 #include "emulator.hpp"
+#include "option_calls.hpp"
+#include "slot.hpp"
 #include "tolerance.hpp"
-
-extern "C" {  // null without AddressSanitizer
-__attribute__((weak)) void __asan_poison_memory_region(const volatile void*, std::size_t);
-__attribute__((weak)) void __asan_unpoison_memory_region(const volatile void*, std::size_t);
-}
 
 namespace actium_fuzz {
 
 namespace {
 
 using namespace actium;
-
-constexpr std::size_t kGuard = 128;
-constexpr unsigned char kGuardByte = 0x4d;
-
-/// Room for one tensor on the device.
-class Slot {
- public:
-  Slot() { cudaMalloc(reinterpret_cast<void**>(&memory_), kBytes); }
-
-  void* place(std::size_t offset, std::size_t bytes) {
-    begin_ = memory_ + 2 * kGuard + offset;
-    end_ = begin_ + bytes;
-    std::memset(begin_ - kGuard, kGuardByte, kGuard);
-    std::memset(end_, kGuardByte, kGuard);
-    if (__asan_poison_memory_region != nullptr) {
-      __asan_poison_memory_region(memory_, static_cast<std::size_t>(begin_ - memory_));
-      __asan_poison_memory_region(end_, static_cast<std::size_t>(memory_ + kBytes - end_));
-    }
-    return begin_;
-  }
-  unsigned char* data() const { return begin_; }
-  void expect_guards() const {
-    if (__asan_unpoison_memory_region != nullptr) __asan_unpoison_memory_region(memory_, kBytes);
-    unsigned char want[kGuard];
-    std::memset(want, kGuardByte, kGuard);
-    require(std::memcmp(begin_ - kGuard, want, kGuard) == 0, "written before a tensor");
-    require(std::memcmp(end_, want, kGuard) == 0, "written behind a tensor");
-  }
-
- private:
-  static constexpr std::size_t kBytes = 4 * kGuard + 256 + kMostBytes;
-  unsigned char *memory_ = nullptr, *begin_ = nullptr, *end_ = nullptr;
-};
 
 struct World {
   Context cpu = Context::cpu(1), cuda = Context::cuda();
@@ -176,6 +140,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace actium_fuzz;
   static World& world = *new World;
   Input in(data, size);
+  if (size > 0 && data[0] >= kFirstOptionCall) return option_call(in), 0;
   const KernelCase c = decode_kernel(in);
   for (std::size_t i = 0; i < c.inputs(); ++i) make_values(c, i, world.inputs[i]);
   const auto want = run_on_cpu(world, c), got = run_emulated(world, c, 0);

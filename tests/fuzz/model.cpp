@@ -54,6 +54,12 @@ class Rules {
     if (count_of(v) == 0) return;
     want(v.address != 0);
     if (dtype >= 0) want(v.address % static_cast<std::uintptr_t>(kSizes[dtype]) == 0);
+    __int128 distance = 0;
+    const Extents strides = strides_of(v);
+    for (std::size_t axis = 0; axis < strides.size(); ++axis)
+      distance +=
+          (strides[axis] < 0 ? -__int128{strides[axis]} : __int128{strides[axis]}) * (v.extents[axis] - 1);
+    want(distance <= std::int64_t{1} << 57);
   }
   /// "all on the context's device"
   void tensor(const View& v, int dtypes = 4) {
@@ -105,7 +111,8 @@ class Rules {
         if (!std::isfinite(call_.parameters[i])) undecided();
       } else {
         want(in_domain(info, {call_.parameters[0], call_.parameters[1], call_.parameters[2]}, i));
-        if (dtype > 0) want(std::fabs(call_.parameters[i]) <= 0x1.fffffep127);
+        const double size = std::fabs(call_.parameters[i]);
+        if (dtype > 0) want(size == 0 || (size >= 0x1p-126 && size <= 0x1.fffffep127));
       }
   }
   void temperature() { want(std::isfinite(call_.temperature) && call_.temperature > 0); }

@@ -4,35 +4,14 @@
 #include <cmath>
 #include <reference/evaluate.hpp>
 
+#include "formats.hpp"
+#include "option_tolerance.hpp"
+
 namespace actium_fuzz {
 
 using namespace actium;
 
 namespace {
-
-using Real = long double;
-
-struct Format {
-  int mantissa_bits, min_exponent, max_exponent;
-};
-Format format_of(DType dtype) {
-  constexpr Format kFormats[] = {{52, -1022, 1023}, {23, -126, 127}, {10, -14, 15}, {7, -126, 127}};
-  return kFormats[static_cast<int>(dtype)];
-}
-DType computing(DType dtype) { return dtype == DType::kF64 ? dtype : DType::kF32; }
-
-/// Infinity counts as the power of two that follows the largest number.
-Real bounded(DType dtype, double x) {
-  const Real overflow = std::ldexp(Real{1}, format_of(dtype).max_exponent + 1);
-  return std::clamp<Real>(x, -overflow, overflow);
-}
-Real ulp(DType dtype, Real x) {
-  const Format f = format_of(dtype);
-  return std::ldexp(Real{1},
-                    (x == 0 ? f.min_exponent : std::max(f.min_exponent, std::ilogb(x))) - f.mantissa_bits);
-}
-Real epsilon(DType dtype) { return std::ldexp(Real{1}, -format_of(dtype).mantissa_bits); }
-Real smallest(DType dtype) { return ulp(dtype, 0); }
 
 class Comparison {
  public:
@@ -82,21 +61,18 @@ class Comparison {
     };
     const double value_bound = bound(0), slope_bound = bound(1);
     const Real tiny = smallest(computed_),
-               slope_tiny = smallest(narrow ? stored_ : computed_) * (narrow ? in_ulp_ : 1),
-               floor = std::ldexp(Real{1}, stored_ == DType::kF64 ? -58 : -40);
-    const Activation& f = c_.activation;
-    const auto slope_of = reference::slope_function<Real>(gated ? info.kind : f.kind());
+               slope_tiny = smallest(narrow ? stored_ : computed_) * (narrow ? in_ulp_ : 1);
+    const Activation f = gated ? Activation(info.kind, info.parameter_defaults) : c_.activation;
+    const auto jet_of = reference::curvature_function<Real>(f.kind());
     for (std::size_t k = 0; k < static_cast<std::size_t>(c_.columns); ++k) {
       const double x = in(0, k);
-      // Next to a zero of its slope the CPU path is right to `floor` absolutely; the angle of a sine in
-      // units of itself.
-      const Real angle = std::fabs(Real{f.parameters()[0]} * x);
-      const Real slope_absolute =
-          slope_bound * slope_tiny + floor * (f.kind() == ActivationKind::snake && !gated ? 1 + angle : 1);
+      const auto jet = c_.op == Op::kForward || c_.op == Op::kGatedForward
+                           ? reference::Derivatives<Real>{}
+                           : jet_of(Real{x}, f.parameters().data());
+      const bool f64 = stored_ == DType::kF64;
+      const Real slope_absolute = slope_bound * slope_tiny + slope_floor(f, f64, x, jet.slope, jet.curvature);
       // A slope past the largest number is infinite in a kernel, whatever it is multiplied by.
-      if (!gated && c_.op != Op::kForward &&
-          std::fabs(slope_of(Real{x}, f.parameters().data()).slope) >= bounded(stored_, INFINITY))
-        continue;
+      if (!gated && std::fabs(jet.slope) >= bounded(stored_, INFINITY)) continue;
       // A factor's ULP is at most one epsilon of the product: two of its ULP.
       const auto product = [&](double factor, double ulps, Real absolute) {
         return std::pair{2 * Real{ulps} + 1, std::fabs(Real{factor}) * absolute + tiny};
@@ -117,7 +93,8 @@ class Comparison {
           break;
         case Op::kBackwardOfBackward:  // x, dy, ddx
           expect_pair(0, product(in(2, k), slope_bound, slope_absolute));
-          curvature(k, x, bound(2), floor * (f.kind() == ActivationKind::snake ? 1 + angle : 1));
+          // A curvature is a sum, and right to as much everywhere.
+          curvature(k, x, bound(2), slope_floor(f, f64, x, 0, 1));
           break;
         case Op::kGatedForward:
           expect_pair(0, product(in(1, k), value_bound, value_bound * tiny));

@@ -8,6 +8,7 @@
 
 #include "emulator.hpp"
 #include "model.hpp"
+#include "option_mistakes.hpp"
 #include "perform.hpp"
 #include "plain_calls.hpp"
 
@@ -87,9 +88,10 @@ void expect_same(const emulator::Counters& a, const emulator::Counters& b) {
   require(a.synchronisations == b.synchronisations, "a call that failed has waited");
 }
 
-Ending ending_of(const Context& ctx, const Call& call, std::string& message) {
+template <class Perform>
+Ending ending_of(const Perform& perform, std::string& message) {
   try {
-    perform(ctx, call);
+    perform();
     return kReturns;
   } catch (const Error& error) {
     message = error.what();
@@ -146,7 +148,7 @@ void tensor_call(World& world, Input& in) {
   const auto before = emulator::counters();
   if (verdict.allowed == kCuda) emulator::fail_launch(0, cudaErrorLaunchOutOfResources);
   std::string message;
-  const Ending ending = ending_of(ctx, call, message);
+  const Ending ending = ending_of([&] { perform(ctx, call); }, message);
   const auto after = emulator::counters();
   emulator::fail_launch(-1, cudaSuccess);
   if ((verdict.allowed & ending) == 0)
@@ -167,6 +169,36 @@ void tensor_call(World& world, Input& in) {
   }
 }
 
+/// A call with options or of a list: a good one returns and writes its outputs only, one with a mistake is an
+/// invalid argument, and nothing else has happened.
+void call_with_options(World& world, Input& in) {
+  static_assert(kMistakeSlots * kMistakeBytes <= kArenaBytes);
+  const bool cuda = in.flag(), second_stream = in.flag();
+  const Context& ctx = !cuda ? world.cpu : second_stream ? world.streamed : world.cuda;
+  const Arenas arenas = world.arenas();
+  const std::uintptr_t own = cuda ? arenas.device : arenas.host;
+  const OptionMistake mistake = decode_option_mistake(in, own, cuda ? arenas.host : arenas.device);
+  const auto before = emulator::counters();
+  std::string message;
+  const Ending ending = ending_of([&] { mistake.call(ctx); }, message);
+  const auto after = emulator::counters();
+  if (ending != (mistake.valid ? kReturns : kInvalidArgument))
+    fail(mistake.what + ": ends " + std::to_string(ending) + ": " + message);
+  ctx.synchronize();
+  for (const std::string& violation : emulator::take_violations()) fail(violation);
+  if (ending != kReturns) {
+    world.expect_written_only(nullptr, "a call that failed has written");
+    expect_same(before, after);
+    return world.expect_working(ctx);
+  }
+  for (const auto& [address, bytes] : mistake.outputs)
+    std::memcpy(reinterpret_cast<void*>(address), world.pristine + (address - own), bytes);
+  world.expect_written_only(nullptr, "written outside of the outputs");
+  require(
+      before.allocation_calls == after.allocation_calls && before.synchronisations == after.synchronisations,
+      "an asynchronous call has allocated or waited");
+}
+
 }  // namespace
 }  // namespace actium_fuzz
 
@@ -180,6 +212,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     plain_call(which / 8 % kPlainCalls, in);
   else if (which % 32 == 1)
     views_only(world, in);
+  else if (which % 8 == 0 && which > 16)
+    call_with_options(world, in);
   else
     tensor_call(world, in);
   return 0;
