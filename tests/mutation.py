@@ -162,7 +162,9 @@ class Tree:
         names |= {'elementwise_kernels'} if 'activation' in names else set()  # strides
         suites = [s for s in dict.fromkeys(SUITE_OF.values()) if s in names]
         checks = [(s, QUICK | order) for order in ORDERS for s in suites] + [(s, QUICK | FORWARD) for s in ('schedules', 'large')]
-        return checks + ([] if self.sanitized else [(s, FORWARD) for s in suites]) + [('kernel_gaps', QUICK | FORWARD)]
+        full = [] if self.sanitized else [(s, FORWARD) for s in suites]
+        last = ['kernel_gaps'] + (['softmax_rows'] if 'softmax' in names else [])
+        return checks + full + [(s, QUICK | FORWARD) for s in last]
 
     def failure(self, folder, check):
         """Why a check does not pass over the library in `folder`; None where it does."""

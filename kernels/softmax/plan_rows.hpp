@@ -30,9 +30,7 @@ enum class RowScope : int {
 
 inline constexpr int kRowThreads = 128;       // of a block whose warps have rows of their own
 inline constexpr int kRowBlockThreads = 512;  // at most, of a block that has one row in registers
-/// Of a block that has a slice; in f64 half of them, which have twice the registers.
-template <class C>
-inline constexpr int kSliceThreads = sizeof(C) == 8 ? 512 : 1024;
+inline constexpr int kSliceThreads = 512;     // of a block that has a slice
 
 /// Elements of each input that a thread keeps in registers at most.
 constexpr int row_registers(int element_bytes, int inputs) { return (element_bytes == 8 ? 16 : 32) / inputs; }

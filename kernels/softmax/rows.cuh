@@ -242,12 +242,12 @@ struct SliceArguments {
 
 /// `slices` blocks share a row. Each packet is loaded, summed up and finished by one thread.
 template <class Op>
-__global__ void __launch_bounds__(kSliceThreads<typename Op::C>, 1)
+__global__ void __launch_bounds__(kSliceThreads, 1)
     row_slices_kernel(const __grid_constant__ Op op, const __grid_constant__ Rows<Op> call,
                       const __grid_constant__ SliceArguments slicing) {
   using T = typename Op::T;
   using C = typename Op::C;
-  constexpr int kCount = Packet<T>::kCount, kThreads = kSliceThreads<C>;
+  constexpr int kCount = Packet<T>::kCount, kThreads = kSliceThreads;
   ACTIUM_DYNAMIC_SHARED(kept, Packet<T>);  // [slice_packets][kInputs]
   ACTIUM_SHARED(peaks, typename Op::Peak[kWarpSize]);
   ACTIUM_SHARED(partial_sums, typename Op::Sums[kWarpSize]);
@@ -289,7 +289,7 @@ __global__ void __launch_bounds__(kSliceThreads<typename Op::C>, 1)
     if (slicing.sums) {
       constexpr bool kPeak = !std::is_empty_v<typename Op::Peak>;
       if constexpr (kPeak) {
-#pragma unroll 4
+#pragma unroll 8
         for (std::int64_t k = threadIdx.x; k < own; k += kThreads) {
           C x[kCount][Op::kInputs];
           load(k, x, false);
@@ -420,7 +420,7 @@ Status launch_rows(const Op& op, Rows<Op> call, void* scratch, Stream stream) {
                          true,
                          scratch};
   LaunchShape shape{.blocks = blocks,
-                    .threads = kSliceThreads<typename Op::C>,
+                    .threads = kSliceThreads,
                     .shared_bytes = static_cast<std::size_t>(plan.shared_bytes)};
   if (plan.scope == RowScope::kCluster) shape.cluster = static_cast<unsigned>(plan.slices);
   shape.cooperative = plan.scope == RowScope::kGrid;
