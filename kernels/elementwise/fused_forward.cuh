@@ -33,8 +33,9 @@ struct FusedForwardArguments {
 /// Those that would have to spill registers for one block more have one less.
 template <ActivationKind K, class C>
 inline constexpr int kForwardBlocks =
-    std::is_same_v<C, double> || K == ActivationKind::elu || K == ActivationKind::celu ||
-            K == ActivationKind::selu || K == ActivationKind::sine || K == ActivationKind::snake
+    std::is_same_v<C, double> || K == ActivationKind::identity || K == ActivationKind::elu ||
+            K == ActivationKind::celu || K == ActivationKind::selu || K == ActivationKind::sine ||
+            K == ActivationKind::snake
         ? kWalkBlocks - 1
         : kWalkBlocks;
 
