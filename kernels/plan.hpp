@@ -113,8 +113,8 @@ inline constexpr int kGroup = 4;  // neighbouring elements that a thread takes a
 
 /// Tensors that the fused kernels load: the input, and a residual or a gradient.
 inline constexpr int kWalkInputs = 2;
-/// Blocks that a multiprocessor has registers for at least: of the kernels that may load one input only, and
-/// of those with two and sums.
+/// Blocks that a multiprocessor has registers for at least: of the kernels in f32 that may load one input
+/// only, and of those with two and sums. In f64 arithmetic takes longer than memory, and one may be all.
 inline constexpr int kWalkBlocks = 3, kWalkSumBlocks = 2;
 
 /// What a thread loads of each input before it computes, in bytes: the fewest that ask for enough.

@@ -255,23 +255,26 @@ __device__ unsigned past_boundary(const void* p) {
 
 /// The group at byte `shift` of two that lie one after the other, a multiple of Bytes below 4 * Bytes.
 template <int Bytes>
-__device__ Group<Bytes> shift_groups(const Group<Bytes>& low, const Group<Bytes>& high, unsigned shift) {
-  unsigned words[2 * Bytes];
+__device__ Group<Bytes> shift_groups(Group<Bytes> low, Group<Bytes> high, unsigned shift) {
 #pragma unroll
-  for (int i = 0; i < Bytes; ++i) words[i] = low.word[i], words[Bytes + i] = high.word[i];
+  for (int words = Bytes / 2; words > 0; words /= 2)
+    if (4 * words >= Bytes && (shift & static_cast<unsigned>(4 * words)) != 0) {
 #pragma unroll
-  for (int by = Bytes / 2; by > 0 && 4 * by >= Bytes; by /= 2)
-    if (shift & static_cast<unsigned>(4 * by)) {
+      for (int i = 0; i < Bytes; ++i) {
+        low.word[i] = i + words < Bytes ? low.word[(i + words) % Bytes] : high.word[(i + words) % Bytes];
+      }
 #pragma unroll
-      for (int i = 0; i + by < 2 * Bytes; ++i) words[i] = words[i + by];
+      for (int i = 0; i + words < Bytes; ++i) high.word[i] = high.word[i + words];
     }
-  Group<Bytes> group;
+  if constexpr (Bytes < 4) {
 #pragma unroll
-  for (int i = 0; i < Bytes; ++i) {
-    const std::uint64_t both = std::uint64_t{words[i + 1]} << 32 | words[i];
-    group.word[i] = Bytes < 4 ? static_cast<unsigned>(both >> (shift % 4 * 8)) : words[i];
+    for (int i = 0; i < Bytes; ++i) {
+      const std::uint64_t both =
+          std::uint64_t{i + 1 < Bytes ? low.word[(i + 1) % Bytes] : high.word[0]} << 32 | low.word[i];
+      low.word[i] = static_cast<unsigned>(both >> (shift % 4 * 8));
+    }
   }
-  return group;
+  return low;
 }
 
 template <int Bytes>
@@ -333,8 +336,8 @@ __device__ void store_element(void* at, int e, const Group<Bytes>& group) {
 template <int Bytes>
 __device__ Group<Bytes> rotate_group(Group<Bytes> group, unsigned by) {
 #pragma unroll
-  for (int words = Bytes / 2; words > 0 && 4 * words >= Bytes; words /= 2)
-    if (by & static_cast<unsigned>(4 * words)) {
+  for (int words = Bytes / 2; words > 0; words /= 2)
+    if (4 * words >= Bytes && (by & static_cast<unsigned>(4 * words)) != 0) {
       const Group<Bytes> old = group;
 #pragma unroll
       for (int i = 0; i < Bytes; ++i) group.word[i] = old.word[(i + Bytes - words) % Bytes];

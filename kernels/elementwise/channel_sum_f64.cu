@@ -1,4 +1,4 @@
-#include "elementwise/walk.cuh"
+#include "elementwise/channel_sum.cuh"
 
 namespace actium::kernels {
 

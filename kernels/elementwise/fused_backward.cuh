@@ -6,7 +6,7 @@
 // Parallel shape: the walk of walk.cuh; with dbias each thread goes down its columns (or along its row) and
 // keeps their sums, a tree adds those of a block, and a second kernel those of all blocks. The order depends
 // on the shape alone. Each tensor is read or written once.
-#include "elementwise/walk.cuh"
+#include "elementwise/channel_sum.cuh"
 #include "philox.cuh"
 
 namespace actium::kernels {
@@ -57,7 +57,7 @@ __device__ inline std::uint64_t load_masks(const std::uint32_t* mask, const Walk
 // ---------------------------------------------------------------- kernels
 
 template <ActivationKind K, class C, bool Narrow>
-__global__ void __launch_bounds__(kWalkThreads, kWalkSumBlocks)
+__global__ void __launch_bounds__(kWalkThreads, std::is_same_v<C, double> ? 1 : kWalkSumBlocks)
     fused_backward_kernel(const __grid_constant__ FusedBackwardArguments<C> call) {
   using Exact = device::Op<K>;
   const WalkPlan& plan = call.plan;

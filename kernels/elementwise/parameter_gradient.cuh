@@ -1,8 +1,8 @@
 #pragma once
 // dp[j, channel] = the sums of dy * df/dp_j(x), for the activations with parameters. Parallel shape and order
-// of the sums: those of the bias gradient (fused_backward.cuh, walk.cuh), for each parameter. Two reads an
-// element.
-#include "elementwise/walk.cuh"
+// of the sums: those of the bias gradient (fused_backward.cuh, channel_sum.cuh), for each parameter. Two
+// reads an element.
+#include "elementwise/channel_sum.cuh"
 
 namespace actium::kernels {
 
@@ -37,7 +37,7 @@ struct ParameterGradientArguments {
 };
 
 template <ActivationKind K, class C>
-__global__ void __launch_bounds__(kWalkThreads, kWalkSumBlocks)
+__global__ void __launch_bounds__(kWalkThreads, std::is_same_v<C, double> ? 1 : kWalkSumBlocks)
     parameter_gradient_kernel(const __grid_constant__ ParameterGradientArguments<C> call) {
   constexpr int kParameters = kParameterCount<K>;
   const WalkPlan& plan = call.plan;
