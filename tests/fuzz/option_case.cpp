@@ -96,6 +96,9 @@ void give_parts(Input& in, OptionCase& c) {
   if (sums) {
     c.channel_axis = static_cast<int>(in.below(static_cast<std::size_t>(c.shape.rank()) + 1)) - 1;
     const std::int64_t parameters = c.f.info().parameter_count;
+    if (c.channel_axis >= 0 &&
+        parameters * c.shape[c.channel_axis] > static_cast<std::int64_t>(kMostElements))
+      c.channel_axis = -1;
     give(kSum, c.channel_axis < 0 ? Shape{parameters} : Shape{parameters, c.shape[c.channel_axis]}, true);
     c.parts[kSum].dtype = in.flag() ? DType::kF64 : DType::kF32;
   }

@@ -21,6 +21,7 @@ class Slot {
   Slot() { cudaMalloc(reinterpret_cast<void**>(&memory_), kBytes); }
 
   void* place(std::size_t offset, std::size_t bytes) {
+    require(2 * kGuard + offset + bytes + kGuard <= kBytes, "a case too large for its slot");
     begin_ = memory_ + 2 * kGuard + offset;
     end_ = begin_ + bytes;
     std::memset(begin_ - kGuard, kGuardByte, kGuard);
