@@ -30,12 +30,12 @@ struct FusedForwardArguments {
 
 // ---------------------------------------------------------------- kernels
 
-/// Those that would have to spill registers for one block more have one less.
+/// Those that would have to spill registers for one block more have fewer.
 template <ActivationKind K, class C>
 inline constexpr int kForwardBlocks =
-    std::is_same_v<C, double> || K == ActivationKind::identity || K == ActivationKind::elu ||
-            K == ActivationKind::celu || K == ActivationKind::selu || K == ActivationKind::sine ||
-            K == ActivationKind::snake
+    std::is_same_v<C, double> ? 1
+    : K == ActivationKind::identity || K == ActivationKind::elu || K == ActivationKind::celu ||
+            K == ActivationKind::selu || K == ActivationKind::sine || K == ActivationKind::snake
         ? kWalkBlocks - 1
         : kWalkBlocks;
 
