@@ -211,8 +211,8 @@ struct BackwardOptions {
   int channel_axis = 1;
   /// [x.shape.back()], written: the bias's gradient, the sums of dx along all axes but the last, before dx is
   /// rounded, in an order that depends on the shape alone. Each sum is carried in two numbers of f32 (f64 for
-  /// f64) and rounded once. f64, f32, f16 or bf16. Takes scratch from the context: at most 4 MiB (8 in f64),
-  /// or 16 bytes (32) a column or row if that is more.
+  /// f64) and rounded once. f64, f32, f16 or bf16. Takes scratch from the context: at most 6 MiB (12 in
+  /// f64), or 24 bytes (48) a channel if that is more.
   TensorView dbias = {};
 };
 
@@ -239,8 +239,8 @@ void backward_from_mask(const Context& ctx, const Activation& f, const std::uint
 /// with a channel_axis, dp[j, c] = the same sum over channel c of that axis (prelu's gradient is its row 0).
 /// dp: [parameters] or [parameters, channels], contiguous, f32 or f64. Each sum is carried in two numbers of
 /// f32 (f64 for f64) on CUDA and in f64 or more on the CPU, in an order that depends on the shape and layout
-/// alone, and rounded once. Two reads. Takes scratch from the context: for each parameter at most 4 MiB (8 in
-/// f64), or 16 bytes (32) a channel or row if that is more. Does not accumulate into dp.
+/// alone, and rounded once. Two reads. Takes scratch from the context: for each parameter at most 6 MiB (12
+/// in f64), or 24 bytes (48) a channel if that is more. Does not accumulate into dp.
 /// Error(kInvalidArgument) for an f without parameters.
 void parameter_gradient(const Context& ctx, const Activation& f, ConstTensorView x, ConstTensorView dy,
                         TensorView dp, int channel_axis = -1);
