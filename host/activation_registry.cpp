@@ -87,8 +87,6 @@ std::string outside(const ActivationInfo& info, std::span<const double> paramete
       return p > 0 ? "" : "> 0";
     case ParameterDomain::nonnegative:
       return p >= 0 ? "" : ">= 0";
-    case ParameterDomain::nonzero:
-      return p != 0 ? "" : "another number than 0";
     case ParameterDomain::not_below_first:
       return p >= parameters[0] ? "" : "at least " + std::string(info.parameter_names[0]);
   }

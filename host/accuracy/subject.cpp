@@ -35,8 +35,6 @@ std::vector<ParameterValues> more_parameters(const ActivationInfo& info) {
         return {0.3, 1, 2.5, 0x1p-10, 100};
       case ParameterDomain::nonnegative:
         return {0, 0.3, 1, 2.5, 1e4};
-      case ParameterDomain::nonzero:
-        return {0.3, 1, -2.5, 0x1p-10, 100};
       case ParameterDomain::not_below_first:  // added to the first
         return {0, 0.3, 1, 2.5, 1e4};
     }
@@ -60,7 +58,7 @@ std::vector<ParameterValues> more_parameters(const ActivationInfo& info) {
   const auto drawn = [&](ParameterDomain domain) {
     const double exponent = static_cast<double>(random() >> 11) * 0x1p-53 * 12 - 7;
     const bool negative = (random() & 1) != 0;
-    const bool may_be_negative = domain == ParameterDomain::finite || domain == ParameterDomain::nonzero;
+    const bool may_be_negative = domain == ParameterDomain::finite;
     return may_be_negative && negative ? -std::exp2(exponent) : std::exp2(exponent);
   };
   for (std::size_t set = 0; set < kDrawn; ++set) {

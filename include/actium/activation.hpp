@@ -14,7 +14,7 @@
 namespace actium {
 
 /// What a parameter may be, besides finite.
-enum class ParameterDomain : std::uint8_t { finite, positive, nonnegative, nonzero, not_below_first };
+enum class ParameterDomain : std::uint8_t { finite, positive, nonnegative, not_below_first };
 
 /// What backward can work from besides the input: the output where that is accurate, one bit an element where
 /// the slope has two values.
@@ -197,8 +197,8 @@ constexpr std::int64_t mask_words(std::int64_t count) { return (count + 31) / 32
 /// one after the other, and once more as the result is stored; what f makes infinite in f32 stays so (but
 /// times a scale of 0 it is 0). So the rounded x + bias decides on which side of a kink it lies (backward and
 /// the mask alike), and a sum that overflows is an infinite argument: its sine is NaN. Bytes moved: those of
-/// the tensors that are there, each once. With amax it takes scratch from the context: 2^20 bytes are enough
-/// for fewer than 2^25 columns. jvp and backward_of_backward take no options.
+/// the tensors that are there, each once. With amax it takes scratch from the context: at most 2^20 bytes.
+/// jvp and backward_of_backward take no options.
 void forward(const Context& ctx, const Activation& f, ConstTensorView x, TensorView y,
              const ForwardOptions& options);
 

@@ -71,9 +71,6 @@ Activation some_activation(const ActivationInfo& info, unsigned choice) {
       case ParameterDomain::nonnegative:
         p[i] = magnitude;
         break;
-      case ParameterDomain::nonzero:
-        p[i] = number != 0 ? number : -0.7;
-        break;
       case ParameterDomain::not_below_first:
         p[i] = p[0] + magnitude;
     }

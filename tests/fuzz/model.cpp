@@ -293,8 +293,6 @@ bool in_domain(const actium::ActivationInfo& info,
       return p > 0;
     case ParameterDomain::nonnegative:
       return p >= 0;
-    case ParameterDomain::nonzero:
-      return p != 0;
     case ParameterDomain::not_below_first:
       return p >= parameters[0];
     default:

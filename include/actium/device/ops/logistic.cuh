@@ -184,7 +184,7 @@ struct Op16<ActivationKind::log_sigmoid> : Op<ActivationKind::log_sigmoid> {
   ACTIUM_HD static Jet<float> eval(float x_number, const Parameters<float>&) {
     const Real<float> x(x_number), one(1);
     const Decay16 d = decay16(absolute(x) * Real<float>(-kHalfLog2E));
-    const Real<float> value = min_nan(x, 0.0f) - log1p16(d, one);
+    const Real<float> value = min_nan(x, -0.0f) - log1p16(d, one);
     return {value.number, sigmoid16(d, Real<float>(0) < x).number, bell16(d, -one).number};
   }
 };
