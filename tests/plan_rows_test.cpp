@@ -47,7 +47,7 @@ TEST(PlanRows, EveryColumnHasAThreadAndEveryThreadRoom) {
               }
               break;
             case RowScope::kBlock:
-              ASSERT_LE(1 << plan.threads_log2, kRowBlockThreads);
+              ASSERT_LE(1 << plan.threads_log2, row_block_threads(bytes));
               ASSERT_GE(1 << plan.threads_log2, 128);
               ASSERT_GE(std::int64_t{plan.packets} << plan.threads_log2, packets);
               break;

@@ -28,9 +28,10 @@ enum class RowScope : int {
   kLaunches,  // blocks of two launches: the first sums up the slices, the second reads them again
 };
 
-inline constexpr int kRowThreads = 128;       // of a block whose warps have rows of their own
-inline constexpr int kRowBlockThreads = 512;  // at most, of a block that has one row in registers
-inline constexpr int kSliceThreads = 512;     // of a block that has a slice
+inline constexpr int kRowThreads = 128;    // of a block whose warps have rows of their own
+inline constexpr int kSliceThreads = 512;  // of a block that has a slice
+/// At most, of a block that has one row in registers; f64 takes twice as many of these.
+constexpr int row_block_threads(int element_bytes) { return element_bytes == 8 ? 256 : 512; }
 
 /// Elements of each input that a thread keeps in registers at most.
 constexpr int row_registers(int element_bytes, int inputs) { return (element_bytes == 8 ? 16 : 32) / inputs; }
@@ -65,7 +66,7 @@ constexpr RowPlan plan_row(std::int64_t cols, int element_bytes, int inputs, con
     plan.threads_log2 = plan.packets == 1 ? ceil_log2(packets) : 5;
     return plan;
   }
-  if (packets <= kRowBlockThreads * most) {
+  if (packets <= row_block_threads(element_bytes) * most) {
     plan.scope = RowScope::kBlock;
     plan.packets = most;
     plan.threads_log2 = std::max(7, ceil_log2(divide_up(packets, most)));

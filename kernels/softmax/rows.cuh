@@ -144,7 +144,7 @@ struct Rows {
 /// 2^plan.threads_log2 threads share a row: lanes of a warp, or the block. Packets rank, rank + threads, ...
 /// belong to a thread.
 template <class Op, int Packets, bool Block>
-__global__ void __launch_bounds__(Block ? kRowBlockThreads : kRowThreads)
+__global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::T)) : kRowThreads)
     row_registers_kernel(const __grid_constant__ Op op, const __grid_constant__ Rows<Op> call,
                          int threads_log2) {
   using T = typename Op::T;

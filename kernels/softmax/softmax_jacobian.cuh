@@ -7,8 +7,10 @@
 
 namespace actium::kernels {
 
+inline constexpr int kJacobianThreads = 512;  // at most
+
 template <class T>
-__global__ void __launch_bounds__(kRowBlockThreads, 1)
+__global__ void __launch_bounds__(kJacobianThreads, 1)
     softmax_jacobian_kernel(const T* p,   // [rows, cols]
                             T* jacobian,  // [rows, cols, cols]
                             std::int64_t rows, std::int64_t cols, Division<Compute<T>> temperature) {
@@ -28,7 +30,7 @@ template <class T>
 Status launch_softmax_jacobian(double temperature, const T* p, T* jacobian, std::int64_t rows,
                                std::int64_t cols, Stream stream) {
   const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(kLargestGrid, rows * cols));
-  const unsigned threads = std::clamp(1u << ceil_log2(divide_up(cols, 8)), 128u, unsigned{kRowBlockThreads});
+  const unsigned threads = std::clamp(1u << ceil_log2(divide_up(cols, 8)), 128u, unsigned{kJacobianThreads});
   return launch(softmax_jacobian_kernel<T>, blocks, threads, stream, p, jacobian, rows, cols,
                 division_by<Compute<T>>(temperature));
 }
