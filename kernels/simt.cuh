@@ -6,6 +6,7 @@
 // Rules that let the same sources run by emulation (tests/emulator): kernels are launched through launch(),
 // shared memory is declared through ACTIUM_SHARED and ACTIUM_DYNAMIC_SHARED, threads leave a kernel only
 // after its last block barrier, and no block waits for another unless the launch is cooperative.
+#include <cooperative_groups.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -238,6 +239,42 @@ __device__ void store_packet(T* p, const Packet<T>& packet, bool aligned) {
   }
 }
 
+/// Stores a packet at these columns. Neighbouring lanes hold neighbouring packets of a row, `first` is the
+/// one of the first, `last` of the last lane that does; each lane stores what lies between two packet
+/// boundaries of memory. Every lane of the warp calls it; column >= cols where there is nothing to store.
+template <class T>
+__device__ void store_columns(T* row, std::int64_t column, std::int64_t cols, const Packet<T>& packet,
+                              bool first, bool last) {
+  constexpr int kCount = Packet<T>::kCount;
+  T* const p = row + column;
+  const auto past = static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(p) % kPacketBytes);
+  uint4 low, high{};
+  memcpy(&low, &packet, sizeof low);
+  if (__any_sync(0xffffffffu, past != 0)) {
+    high.x = __shfl_down_sync(0xffffffffu, low.x, 1);
+    high.y = __shfl_down_sync(0xffffffffu, low.y, 1);
+    high.z = __shfl_down_sync(0xffffffffu, low.z, 1);
+    high.w = __shfl_down_sync(0xffffffffu, low.w, 1);
+  }
+  const int ahead = past == 0 ? 0 : static_cast<int>((kPacketBytes - past) / sizeof(T));
+  const bool whole = column + ahead + kCount <= cols && (past == 0 || !last);
+  if (whole) {
+    // The packet that begins `ahead` elements into this one.
+    const unsigned bytes = static_cast<unsigned>(ahead) * static_cast<unsigned>(sizeof(T));
+    uint4 v = low;
+    if (bytes & 8) v = {v.z, v.w, high.x, high.y}, high = {high.z, high.w, 0, 0};
+    if (sizeof(T) < 8 && bytes & 4) v = {v.y, v.z, v.w, high.x}, high.x = high.y;
+    if (sizeof(T) < 4 && bytes & 2)
+      v = {v.x >> 16 | v.y << 16, v.y >> 16 | v.z << 16, v.z >> 16 | v.w << 16, v.w >> 16 | high.x << 16};
+    store_16_bytes(p + ahead, v);
+  }
+  // Before the boundary: unless the lane before has it; after it: unless it went with the packet.
+  const bool head = first || column + ahead > cols;
+#pragma unroll
+  for (int e = 0; e < kCount; ++e)
+    if (column + e < cols && (e < ahead ? head : !whole)) p[e] = packet.element[e];
+}
+
 // ---------------------------------------------------------------- groups
 
 /// kGroup neighbouring elements of `Bytes` bytes as they lie in memory, moved at once where they are aligned
@@ -416,6 +453,10 @@ __device__ inline unsigned or_over_8_lanes(unsigned bits) {
   return bits;
 }
 
+/// The value of the lane whose number differs in this bit. Every lane of the warp calls it.
+__device__ inline float shuffle_xor(float x, int bit) { return __shfl_xor_sync(0xffffffffu, x, bit); }
+__device__ inline double shuffle_xor(double x, int bit) { return __shfl_xor_sync(0xffffffffu, x, bit); }
+
 /// The same value in every lane, in the same order on every run: a butterfly over the whole warp.
 template <class Op, class T>
 __device__ T warp_reduce(Op op, T v) {
@@ -437,5 +478,29 @@ __device__ T block_reduce(Op op, T v, T* partial /* [32] */) {
   __syncthreads();
   return warp_reduce(op, lane < warps ? partial[lane] : Op::template identity<T>());
 }
+
+// ---------------------------------------------------------------- barriers beyond the block
+
+/// All threads of the cluster. Launched without one, a block is a cluster.
+__device__ inline void cluster_barrier() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900  // has no clusters
+  __syncthreads();
+#else
+  cooperative_groups::this_cluster().sync();
+#endif
+}
+
+/// Where block `rank` of the cluster has what this one has at p, in shared memory; after a cluster_barrier.
+template <class T>
+__device__ const T* in_cluster(T* p, int rank) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  return p;
+#else
+  return cooperative_groups::this_cluster().map_shared_rank(p, static_cast<unsigned>(rank));
+#endif
+}
+
+/// All threads of a cooperative grid.
+__device__ inline void grid_barrier() { cooperative_groups::this_grid().sync(); }
 
 }  // namespace actium::kernels

@@ -217,13 +217,17 @@ struct WalkStart {
   int inside;                      // and there are four before and after each of this thread's
   int follows;                     // the lane before has the four elements before these
 
+  /// How many elements there are in the row from the group at `step` on; none if not above 0.
+  __device__ std::int64_t rest(const WalkPlan& plan, int step) const {
+    const std::int64_t in_row = plan.width - column - step * plan.column_step;
+    const std::int64_t in_all = left - step * plan.element_step;
+    return in_row < in_all ? in_row : in_all;
+  }
   /// How many elements the group at `step` has.
   __device__ int count(const WalkPlan& plan, int step) const {
     if (whole) return kGroup;
-    const std::int64_t in_row = plan.width - column - step * plan.column_step;
-    const std::int64_t in_all = left - step * plan.element_step;
-    const std::int64_t both = in_row < in_all ? in_row : in_all;
-    return both >= kGroup ? kGroup : both > 0 ? static_cast<int>(both) : 0;
+    const std::int64_t own = rest(plan, step);
+    return own >= kGroup ? kGroup : own > 0 ? static_cast<int>(own) : 0;
   }
 };
 
@@ -324,7 +328,7 @@ __device__ void stage_groups(const WalkPlan& plan, const WalkStart& start, const
       const std::int64_t column = start.column + (step + k) * plan.column_step;
       if (count == kGroup && past_boundary<Bytes>(at) == 0)
         staging.group<Bytes>(i, k) = load_whole_group<Bytes>(at);
-      else if (input.apart && column >= kGroup && column + 2 * kGroup <= plan.width)
+      else if (input.apart && column >= kGroup && start.rest(plan, step + k) >= 2 * kGroup)
         staging.group<Bytes>(i, k) = load_shifted_group<Bytes>(at);
       else
         staging.group<Bytes>(i, k) = load_elements<Bytes>(at, count);

@@ -14,8 +14,6 @@
 //
 // Which thread has which column depends on the plan alone (plan_rows.hpp). An output may be an input: what a
 // thread writes nobody else reads after the sums.
-#include <cooperative_groups.h>
-
 #include "launch.hpp"
 #include "simt.cuh"
 #include "softmax/plan_rows.hpp"
@@ -24,16 +22,13 @@ namespace actium::kernels {
 
 // ---------------------------------------------------------------- reductions over the threads of a row
 
-inline __device__ float shuffled(float x, int offset) { return __shfl_xor_sync(0xffffffffu, x, offset); }
-inline __device__ double shuffled(double x, int offset) { return __shfl_xor_sync(0xffffffffu, x, offset); }
-
 /// The largest element, NaN if any is.
 template <class C>
 struct Peak {
   C number;
   __device__ static Peak none() { return {Max::identity<C>()}; }
   __device__ Peak merged(const Peak& other) const { return {Max{}(number, other.number)}; }
-  __device__ Peak shuffled(int offset) const { return {kernels::shuffled(number, offset)}; }
+  __device__ Peak shuffled(int offset) const { return {shuffle_xor(number, offset)}; }
 };
 
 /// A sum as hi + lo.
@@ -51,9 +46,7 @@ struct RowSum {
     const device::Pair<C> sum = device::two_sum<C>(hi, other.hi);
     return {sum.hi.number, (lo + other.lo) + sum.lo.number};
   }
-  __device__ RowSum shuffled(int offset) const {
-    return {kernels::shuffled(hi, offset), kernels::shuffled(lo, offset)};
-  }
+  __device__ RowSum shuffled(int offset) const { return {shuffle_xor(hi, offset), shuffle_xor(lo, offset)}; }
   __device__ RowSum times(C factor) const { return {hi * factor, lo * factor}; }
 };
 
@@ -92,42 +85,6 @@ __device__ Packet<T> load_columns(const T* row, std::int64_t column, std::int64_
 #pragma unroll
   for (int e = 0; e < kCount; ++e) packet.element[e] = column + e < cols ? p[e] : T{};
   return packet;
-}
-
-/// Stores a packet at these columns. Neighbouring lanes hold neighbouring packets of a row, `first` is the
-/// one of the first, `last` of the last lane that does; each lane stores what lies between two packet
-/// boundaries of memory. Every lane of the warp calls it; column >= cols where there is nothing to store.
-template <class T>
-__device__ void store_columns(T* row, std::int64_t column, std::int64_t cols, const Packet<T>& packet,
-                              bool first, bool last) {
-  constexpr int kCount = Packet<T>::kCount;
-  T* const p = row + column;
-  const auto past = static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(p) % kPacketBytes);
-  uint4 low, high{};
-  memcpy(&low, &packet, sizeof low);
-  if (__any_sync(0xffffffffu, past != 0)) {
-    high.x = __shfl_down_sync(0xffffffffu, low.x, 1);
-    high.y = __shfl_down_sync(0xffffffffu, low.y, 1);
-    high.z = __shfl_down_sync(0xffffffffu, low.z, 1);
-    high.w = __shfl_down_sync(0xffffffffu, low.w, 1);
-  }
-  const int ahead = past == 0 ? 0 : static_cast<int>((kPacketBytes - past) / sizeof(T));
-  const bool whole = column + ahead + kCount <= cols && (past == 0 || !last);
-  if (whole) {
-    // The packet that begins `ahead` elements into this one.
-    const unsigned bytes = static_cast<unsigned>(ahead) * static_cast<unsigned>(sizeof(T));
-    uint4 v = low;
-    if (bytes & 8) v = {v.z, v.w, high.x, high.y}, high = {high.z, high.w, 0, 0};
-    if (sizeof(T) < 8 && bytes & 4) v = {v.y, v.z, v.w, high.x}, high.x = high.y;
-    if (sizeof(T) < 4 && bytes & 2)
-      v = {v.x >> 16 | v.y << 16, v.y >> 16 | v.z << 16, v.z >> 16 | v.w << 16, v.w >> 16 | high.x << 16};
-    store_16_bytes(p + ahead, v);
-  }
-  // Before the boundary: unless the lane before has it; after it: unless it went with the packet.
-  const bool head = first || column + ahead > cols;
-#pragma unroll
-  for (int e = 0; e < kCount; ++e)
-    if (column + e < cols && (e < ahead ? head : !whole)) p[e] = packet.element[e];
 }
 
 /// The tensors of a call.
@@ -178,7 +135,7 @@ __global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::
           x[k * kCount + e][i] = column + e < cols ? static_cast<C>(widen(packet.element[e])) : Op::padding();
       }
     }
-    if (call.shift) __syncwarp();  // a neighbour's elements have been read
+    if (call.shift) warp_barrier();  // a neighbour's elements have been read
 
     auto peak = Op::Peak::none();
 #pragma unroll
@@ -311,24 +268,19 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
 
     switch (slicing.scope) {
       case RowScope::kCluster: {
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-        const auto cluster = cooperative_groups::this_cluster();
         if (threadIdx.x == 0) own_state = total;
-        cluster.sync();
-        total = merge_slices(op, slicing.slices, [&](int i) {
-          return *cluster.map_shared_rank(&own_state, static_cast<unsigned>(i));
-        });
-        cluster.sync();  // own_state is free again, and may go
-#endif
+        cluster_barrier();
+        total = merge_slices(op, slicing.slices, [&](int i) { return *in_cluster(&own_state, i); });
+        cluster_barrier();  // own_state is free again, and may go
         break;
       }
       case RowScope::kGrid:
       case RowScope::kLaunches:
         if (slicing.sums && threadIdx.x == 0) states[slice] = total;
-        if (slicing.scope == RowScope::kGrid) cooperative_groups::this_grid().sync();
+        if (slicing.scope == RowScope::kGrid) grid_barrier();
         if (slicing.results) total = merge_slices(op, slicing.slices, [&](int i) { return states[i]; });
         if (slicing.scope == RowScope::kGrid && done + groups < call.rows)
-          cooperative_groups::this_grid().sync();  // states are free again
+          grid_barrier();  // states are free again
         break;
       default:
         break;

@@ -18,7 +18,7 @@ struct SoftmaxSums {
     return {sum.merged(other.sum), weighted + other.weighted};
   }
   __device__ SoftmaxSums shuffled(int offset) const {
-    return {sum.shuffled(offset), kernels::shuffled(weighted, offset)};
+    return {sum.shuffled(offset), shuffle_xor(weighted, offset)};
   }
 };
 
