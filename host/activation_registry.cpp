@@ -165,7 +165,8 @@ void check_activation(const Activation& f, DType dtype) {
     if (const double size = std::fabs(f.parameters()[i]);
         size > Limits::max() || (size > 0 && size < Limits::min()))
       bad_parameter(f.name(), std::string(f.info().parameter_names[i]) +
-                                  ": want a number that f32 can hold, got " + number(f.parameters()[i]));
+                                  ": want 0 or a size from 1.18e-38 to 3.4e+38, got " +
+                                  number(f.parameters()[i]));
 }
 
 bool takes_slope_per_channel(ActivationKind kind) {

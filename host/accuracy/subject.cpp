@@ -34,7 +34,7 @@ std::vector<ParameterValues> more_parameters(const ActivationInfo& info) {
       case ParameterDomain::positive:
         return {0.3, 1, 2.5, 0x1p-10, 100};
       case ParameterDomain::nonnegative:
-        return {0, 0.3, 1, 2.5, 1e4};
+        return {0, 0.3, 1.0199999214410782, 2.051757931470871, 1e4};
       case ParameterDomain::not_below_first:  // added to the first
         return {0, 0.3, 1, 2.5, 1e4};
     }
@@ -51,15 +51,17 @@ std::vector<ParameterValues> more_parameters(const ActivationInfo& info) {
     sets.push_back(values);
   }
 
-  // Ordinary ones, each parameter by itself: what a bound should hold for is not only round numbers. The same
-  // in every run.
+  // Ordinary ones, each parameter by itself, all but half way between two floats: what a bound should hold
+  // for is not only round numbers. The same in every run.
   constexpr std::size_t kDrawn = 3;
   std::mt19937_64 random(20261122);
   const auto drawn = [&](ParameterDomain domain) {
     const double exponent = static_cast<double>(random() >> 11) * 0x1p-53 * 12 - 7;
     const bool negative = (random() & 1) != 0;
     const bool may_be_negative = domain == ParameterDomain::finite;
-    return may_be_negative && negative ? -std::exp2(exponent) : std::exp2(exponent);
+    const auto p = static_cast<float>(std::exp2(exponent));
+    const double between = static_cast<double>(p) + 0.499 * static_cast<double>(std::nextafter(p, 2 * p) - p);
+    return may_be_negative && negative ? -between : between;
   };
   for (std::size_t set = 0; set < kDrawn; ++set) {
     ParameterValues values{};

@@ -115,9 +115,10 @@ class Activation {
 //
 // NaN in gives NaN out (a slope that is constant, as identity's, excepted); no finite x gives NaN; at +-inf
 // the result is the mathematical limit (sine, which has none, gives NaN, as does snake's slope). What is 0 by
-// a limit or by underflow has the sign of the numbers that lead there. At a kink the slope is PyTorch's:
-// relu'(0) = 0, leaky_relu'(0) = slope. A parameter is used as the double that was given; for f32 and
-// narrower types it is 0 or of a size between f32's smallest normal and its largest number.
+// a limit or by underflow has the sign of the numbers that lead there (but xielu is +0 at -1e-45 in f32). At
+// a kink the slope is PyTorch's: relu'(0) = 0, leaky_relu'(0) = slope. A parameter is used as the double that
+// was given; for f32 and narrower types it is 0 or of a size between f32's smallest normal and its largest
+// number.
 //
 // In place is safe where an output is exactly an input (same pointer, dtype and strides); any other overlap
 // of elements is an error. On CUDA the calls are asynchronous, never synchronise, allocate nothing unless
@@ -125,8 +126,8 @@ class Activation {
 //
 // Throws Error(kInvalidArgument) for tensors that do not fit each other, a null pointer with elements, a
 // pointer of another device, an overlap, a parameter out of its domain; Error(kCuda) when a launch fails.
-// Nothing is written when a call throws; of a call with two launches (amax, dbias, parameter_gradient) the
-// first may have been queued when the second fails.
+// Nothing is written when a call throws; of a call with several launches (amax, dbias, parameter_gradient,
+// lists of more than 128 tensors) the first may have been queued when the second fails.
 
 /// y = f(x). Bytes moved: one read, one write. Bounds: ActivationInfo::ulp_bound.
 void forward(const Context& ctx, const Activation& f, ConstTensorView x, TensorView y);
@@ -153,7 +154,7 @@ struct ForwardPair {
   TensorView y;
 };
 
-/// y = f(x) for each pair of a list, one dtype for all, contiguous; one launch for up to some hundred
+/// y = f(x) for each pair of a list, one dtype for all, contiguous; one launch for each 128
 /// tensors. No y may overlap another pair's x or y. Bounds and errors as forward.
 void forward_many(const Context& ctx, const Activation& f, std::span<const ForwardPair> pairs);
 

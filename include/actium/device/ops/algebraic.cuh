@@ -74,8 +74,10 @@ struct Op<ActivationKind::squareplus> {
     const Real<T> factor = infinite ? Real<T>(0) : large ? smaller * unscale : Real<T>(1);
     const Real<T> square = fma(magnitude, magnitude, large ? Real<T>(0) : b);
     const Real<T> y = approximate_reciprocal_sqrt(square), half_y = y * T(0.5);
-    const Real<T> hi = square * y, lo = fma(-hi, hi, square) * half_y;
-    const Real<T> reciprocal = fma(y, fma(-hi, half_y, Real<T>(0.5)), y);
+    // b's own rest counts in s and in 1 / s.
+    const Real<T> b_rest = large ? Real<T>(0) : parameters.derived[0].lo;
+    const Real<T> hi = square * y, lo = (fma(-hi, hi, square) + b_rest) * half_y;
+    const Real<T> reciprocal = fma(y, fma(-(b_rest * y), half_y, fma(-hi, half_y, Real<T>(0.5))), y);
     return {magnitude, hi, lo, y, reciprocal, factor, large};
   }
 

@@ -45,7 +45,7 @@ struct Op<ActivationKind::mish> {
     const Real<T> power = four * decay.scaled * (negative ? one : e);
     const Pair<T> d2 = square(d), d3 = multiply(d2, d.hi);
     const Pair<T> cube = {d3.hi, fma(d2.hi, d.lo, d3.lo)};
-    const Real<T> curvature = unscale(divide(two_product(factor, power), cube));
+    const Real<T> curvature = copy_sign(unscale(divide(two_product(factor, power), cube)), factor);
     return {value.number, slope.number, curvature.number};
   }
 };
