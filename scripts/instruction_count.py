@@ -2,7 +2,7 @@
 """Counts what the activation kernels execute for each element, in compiled sm_90 code, and holds it to budgets.
 
 usage: scripts/instruction_count.py [--write | --print | --suggest] [--table FILE] [--exceptions FILE] [--registry FILE]
-       [--plan FILE] PATH...
+       PATH...
 
 PATH is an object file, cubin or library with the kernels, or a build folder that has them. Without an option the counts are
 checked: each within its budget or its line of instruction_exceptions.csv, and equal to the committed table (docs/instructions.md).
@@ -51,6 +51,9 @@ OPERATIONS = {
     "fused_backward": Operation("fused_backward_kernel", 2, 1, walks=True),
     "parameter_gradient": Operation("parameter_gradient_kernel", 2, 0, walks=True),
 }
+# Of the kernels that walk, as kernels/plan.hpp has them: elements that a thread takes at a time (kGroup), bytes of each input that it
+# keeps in shared memory before (kWalkBatchBytes), and inputs that there may be (kWalkInputs).
+GROUP, BATCH_BYTES, INPUTS = 4, 64, 2
 BYTES = {"f32": 4, "f64": 8, "f16": 2, "bf16": 2, "16-bit": 2}
 KERNEL = re.compile(r"(?P<kernel>\w+_kernel<(?:[\w:]+<)?)\(actium::ActivationKind\)(?P<kind>\d+), (?P<type>[\w:]+)(?:, (?P<narrow>true|false))?")
 
@@ -123,23 +126,16 @@ def read_registry(file):
         return re.findall(r"^ACTIUM_ACTIVATION\((\w+),", stream.read(), re.MULTILINE)
 
 
-def read_plan(file):
-    """(elements of a group, groups that a thread loads before it computes) of the kernels that walk."""
-    with open(file) as stream:
-        text = stream.read()
-    return [int(re.search(rf"\b{name} = (\d+)", text)[1]) for name in ("kWalkGroup", "kWalkBatch")]
-
-
-def count_kernel(key, lines, walk):
+def count_kernel(key, lines):
     """(longest or busiest, shortest) Count"""
     operation, dtype, _ = key
     op, instructions = OPERATIONS[operation], parse(lines)
     if op.walks:
-        return loop_paths(instructions, BYTES[dtype], op.reads, op.writes, *walk)
+        return loop_paths(instructions, BYTES[dtype], op.reads, op.writes, GROUP, BATCH_BYTES, INPUTS)
     return straight_paths(instructions, BYTES[dtype], op.writes)
 
 
-def count_files(tools, files, kinds, walk):
+def count_files(tools, files, kinds):
     """({(operation, dtype, kind): row}, problems)"""
     counts, problems = {}, []
     for file in files:
@@ -154,12 +150,14 @@ def count_files(tools, files, kinds, walk):
                 if key in counts:
                     sys.exit(f"two kernels for {' '.join(key)}, the second in {file}: {demangled}")
                 try:
-                    counts[key] = (registers, *count_kernel(key, lines, walk))
+                    counts[key] = (registers, *count_kernel(key, lines))
                 except ValueError as error:
                     problems.append(f"{' '.join(key)} cannot be counted: {error}")
     rows = {}
     for key, (registers, longest, shortest) in counts.items():
-        if OPERATIONS[key[0]].walks:
+        if key[0] == "parameter_gradient":  # no options
+            row = {"instr": longest.each(), **{c: longest.each(c) for c in CLASSES}}
+        elif OPERATIONS[key[0]].walks:
             # The kernel with the least to do says what the loop takes without options; each, what its function adds.
             least = min((k for k in counts if k[:2] == key[:2]), key=lambda k: (k[2] != "identity", counts[k][1].each()))
             _, base, bare = counts[least]
@@ -247,12 +245,14 @@ conversions and addresses, the function, its beginning and its end. Every branch
 the short way; only what reads tables from memory is left out (the reduction of large arguments of `sine` and `snake`). The row of
 `identity` is what an operation costs without a function.
 
-The kernels of `fused_forward`, `fused_backward` and `parameter_gradient` walk a matrix in a loop, and take their options and
-element types at run time. For them a count is one turn of that loop, without options, with tensors of one type: the shortest way round
-it that moves whole groups, in the kernel with the least to do (`identity`, or the simplest function with parameters), plus what
-another kernel has more than that one on the way with the most arithmetic. (That way goes through the function, and in both kernels
-through the same options.) What runs once a thread, before and after the loop, is left out. `forward_many` is counted like `forward`,
-with the search for its tensor.
+The kernels of `fused_forward`, `fused_backward` and `parameter_gradient` walk a matrix in batches, and take their options and
+element types at run time. For them a count is one full batch of aligned tensors of one type: {BATCH_BYTES} bytes of each input are loaded
+and kept in shared memory once, and the loop inside takes a group of {GROUP} elements from there, computes and stores it, as often as
+there are groups (4 of f32, 8 of a 16-bit type, 2 of f64). The count of `fused_forward` and `fused_backward` is without options: the
+shortest such way in `identity`'s kernel, plus what another kernel has more than that one on the way with the most arithmetic. (That
+way goes through the function, and in both kernels through the same options.) `parameter_gradient` has no options: its count is the
+way with the most arithmetic, but for sums near the overflow. What a thread executes once, before and after all its batches, is left
+out. `forward_many` is counted like `forward`, with the search for its tensor.
 
 `mufu` has the special-function unit's operations, conversions included; `alu` the compares, selections, shifts and logic, which run
 at half the rate of `fp32`; `other` the loads, stores, addresses and control. `branches` are the conditional ones.
@@ -327,7 +327,6 @@ def main():
     parser.add_argument("--table", default=f"{ROOT}/docs/instructions.md")
     parser.add_argument("--exceptions", default=f"{ROOT}/scripts/instruction_exceptions.csv")
     parser.add_argument("--registry", default=f"{ROOT}/include/actium/activations.def")
-    parser.add_argument("--plan", default=f"{ROOT}/kernels/plan.hpp")
     options = parser.parse_args()
 
     files = objects(options.paths)
@@ -337,7 +336,7 @@ def main():
         print("instructions: skipped: " + ("no objects that nvcc built" if not files else f"no {' and no '.join(missing)} found"))
         return SKIP
     kinds = read_registry(options.registry)
-    rows, uncounted = count_files(tools, files, kinds, read_plan(options.plan))
+    rows, uncounted = count_files(tools, files, kinds)
     version = next((v for v in map(compiler_version, files) if v), "unknown")
     if not rows and not uncounted:
         print(f"instructions: skipped: no activation kernel for {ARCHITECTURE} in {' '.join(options.paths)}")

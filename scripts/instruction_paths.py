@@ -33,10 +33,10 @@ class Instruction:
         self.address, self.opcode, self.operands = address, opcode, operands
         self.predicated = predicate is not None and predicate != "@PT"
 
-    def width(self):
-        """Bytes a thread moves to or from global memory: 0 where it is another instruction."""
+    def width(self, opcodes=("LDG", "STG")):
+        """Bytes a thread moves to or from memory, global if nothing else is said: 0 where it is another instruction."""
         parts = self.opcode.split(".")
-        if parts[0] not in ("LDG", "STG"):
+        if parts[0] not in opcodes:
             return 0
         for part, size in (("256", 32), ("128", 16), ("64", 8), ("U8", 1), ("S8", 1), ("U16", 2), ("S16", 2)):
             if part in parts:
@@ -101,9 +101,9 @@ class Block:
     def __init__(self):
         self.instructions, self.successors = [], []
 
-    def moves(self, width, stores):
-        """Bytes that it loads, or stores, by instructions of `width` bytes."""
-        return sum(width for i in self.instructions if i.width() == width and i.stores() == stores)
+    def moves(self, width, opcode):
+        """Bytes that it moves by such instructions of `width` bytes."""
+        return sum(width for i in self.instructions if i.width((opcode,)) == width)
 
     def leaves(self):
         return self.instructions[-1].opcode.split(".")[0] in ("EXIT", "RET")
@@ -243,7 +243,7 @@ def straight_paths(instructions, element_bytes, writes):
     graph = Graph(instructions)
     blocks, order = graph.blocks, graph.order
     length = {a: sum(i.opcode != "NOP" for i in blocks[a].instructions) for a in order}
-    stored = {a: blocks[a].moves(packet, True) for a in order}
+    stored = {a: blocks[a].moves(packet, "STG") for a in order}
     memory = {a for a in order if any(i.width() for i in blocks[a].instructions)}
     # Moves single elements, and not as the unaligned alternative of a packet.
     edges = {a for a in memory if any(not i.predicated and 0 < i.width() < (packet if i.stores() else load)
@@ -260,34 +260,59 @@ def straight_paths(instructions, element_bytes, writes):
     return [Count([blocks[a] for a in path], [1] * len(path), elements) for path in (longest, shortest)]
 
 
-def loop_paths(instructions, element_bytes, reads, writes, group, batch):
-    """(busiest, shortest) Count of one turn of the loop that loads `batch` groups of `group` elements of each input.
+# 2^64 and 2^512, by which PairSum::add_large() multiplies.
+LARGE_SUM = re.compile(r"\b(1\.84467440737095516160e\+19|1\.34078079299425970996e\+154)\b")
 
-    The busiest way has the most floating-point and special-function instructions, and of those ways it is the shortest. A loop
-    inside it takes one group a turn. What else may be read or written (bias, residual, mask) is left out.
+
+def loop_paths(instructions, element_bytes, reads, writes, group, batch_bytes, inputs):
+    """(busiest, shortest) Count of one turn of the loop over batches: `batch_bytes` of each input are loaded and kept in shared
+    memory, then a loop inside it takes a group of `group` elements of each from there, and stores one, a turn.
+
+    The busiest way has the most floating-point and special-function instructions, and of those ways it is the shortest. What else
+    may be read or written (bias, residual, mask) is left out.
     """
-    width = min(group * element_bytes, 16)
+    group_bytes = group * element_bytes
+    width, turns = min(group_bytes, 16), batch_bytes // group_bytes
     graph = Graph(instructions)
     blocks, loops = graph.blocks, graph.loops()
-    main = max(loops, key=lambda h: (sum(blocks[a].moves(width, False) for a in loops[h]), len(loops[h])), default=None)
-    if main is None:
-        raise ValueError("it has no loop")
-    body, inner = loops[main], [loops[h] for h in loops if h != main and loops[h] < loops[main]]
-    queue = max((loop for loop in inner if len(loop) > len(loops[main]) // 8), key=len, default=set())
-    turns = batch if queue else 1
-    # Moves single elements or groups of another type.
-    others = {a for a in body if any(not i.predicated and i.width() not in (0, width) for i in blocks[a].instructions)}
-    others |= {a for a in queue if blocks[a].moves(width, False)}
-    far = 1 << 32  # loads count in units, stores in units of `far`
-    moved = {a: blocks[a].moves(width, False) + far * blocks[a].moves(width, True) for a in graph.order}
-    each = batch * group * element_bytes
-    wanted = reads * each + far * (writes * each // turns)
+
+    def within(a, opcode):
+        return sum(blocks[b].moves(width, opcode) for b in loops[a])
+
+    # The smallest loop with all loads and stores to shared memory; in it the largest that only takes from there.
+    main = max(loops, key=lambda a: (within(a, "STS"), within(a, "LDS"), -len(loops[a])), default=None)
+    if main is None or not within(main, "STS"):
+        raise ValueError("it has no loop that keeps a batch in shared memory")
+    inner = [a for a in loops if a != main and loops[a] < loops[main]]
+    queue = max((loops[a] for a in inner if within(a, "LDS") and not within(a, "STS")), key=len, default=None)
+    if queue is None:
+        raise ValueError("it has no loop that takes a group a turn")
+
+    wanted = {"LDG": reads * batch_bytes, "STS": reads * batch_bytes, "LDS": reads * group_bytes, "STG": writes * group_bytes}
+    # Moves single elements, groups of another type or an option's vector, or reads a table.
+    others = {a for a in loops[main] if any(not i.predicated and i.width(wanted) not in (0, width) for i in blocks[a].instructions)}
+    others |= {a for a in queue if any(i.opcode.startswith("LDG") for i in blocks[a].instructions)}
+    if writes == 0:  # nor adds to sums near the overflow
+        others |= {a for a in queue if any(LARGE_SUM.search(i.operands) for i in blocks[a].instructions)}
+    unit = {opcode: 1 << 16 * at for at, opcode in enumerate(wanted)}  # so that one number says what is moved
+    moved = {a: sum(blocks[a].moves(width, o) * unit[o] for o in wanted) for a in graph.order}
+    total = sum(wanted[o] * unit[o] for o in wanted)
+    far = 1 << 32
     counts = []
     for arithmetic in (-far, 1):  # what such an instruction weighs
         weight = {a: sum(arithmetic if instruction_class(i.opcode) in ("fp32", "fp64", "mufu") else i.opcode != "NOP"
                          for i in blocks[a].instructions) * (turns if a in queue else 1) for a in graph.order}
-        path = graph.best_path(main, set(graph.latches[main]), weight, min, moved, lambda a: a in body and a not in others, wanted)
-        if path is None:
-            raise ValueError(f"no way round its loop moves {batch} groups of each tensor and nothing else")
-        counts.append(Count([blocks[a] for a in path], [turns if a in queue else 1 for a in path], batch * group))
+
+        def way(loop, moves):
+            path = graph.best_path(loop, set(graph.latches[loop]), weight, min, moved,
+                                   lambda a: a in loops[loop] and a not in others, moves)
+            if path is None:
+                raise ValueError(f"no way round its loop moves {batch_bytes} bytes of each tensor and nothing else")
+            return path
+
+        path = way(main, total)
+        for loop in inner:  # over the inputs, of which some are not there
+            if loop in path and loop not in queue:
+                path = path + way(loop, 0) * (inputs - reads)
+        counts.append(Count([blocks[a] for a in path], [turns if a in queue else 1 for a in path], turns * group))
     return counts
