@@ -252,7 +252,8 @@ there are groups (4 of f32, 8 of a 16-bit type, 2 of f64). The count of `fused_f
 shortest such way in `identity`'s kernel, plus what another kernel has more than that one on the way with the most arithmetic. (That
 way goes through the function, and in both kernels through the same options.) `parameter_gradient` has no options: its count is the
 way with the most arithmetic, but for sums near the overflow. What a thread executes once, before and after all its batches, is left
-out. `forward_many` is counted like `forward`, with the search for its tensor.
+out; before them it is more than 100 instructions, for some 8 groups where nothing is summed. `forward_many` is counted like
+`forward`, with the search for its tensor.
 
 `mufu` has the special-function unit's operations, conversions included; `alu` the compares, selections, shifts and logic, which run
 at half the rate of `fp32`; `other` the loads, stores, addresses and control. `branches` are the conditional ones.
