@@ -16,13 +16,13 @@ Status kernel_image_status() {
 
 RowDevice row_device() {
   RowDevice device;
-  int id = 0, shared = 0, clusters = 0;
+  int id = 0, shared = 48 << 10, clusters = 0;
   if (cudaGetDevice(&id) == cudaSuccess) {
     cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id);
     cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, id);
     cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, id);
   }
-  device.shared_bytes = std::max(shared - kStaticSharedBytes, 0);
+  device.shared_bytes = shared - kStaticSharedBytes;
   device.clusters = clusters != 0;
   return device;
 }

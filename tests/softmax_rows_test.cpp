@@ -69,7 +69,8 @@ class SoftmaxRows : public testing::TestWithParam<Device> {
   /// Both sides of every length up to `most` at which the plan changes, but for the slices' number.
   static std::vector<std::int64_t> turns(int bytes, int inputs, std::int64_t most) {
     const RowDevice device = kernels::row_device();
-    std::vector<std::int64_t> lengths{1};
+    // First of all the length that fills the shared memory a block has without asking for more.
+    std::vector<std::int64_t> lengths{(48 << 10) / bytes, 1};
     const auto plan = [&](std::int64_t cols) { return kernels::plan_row(cols, bytes, inputs, device); };
     for (std::int64_t cols = 2; cols <= most; ++cols) {
       const kernels::RowPlan now = plan(cols), before = plan(cols - 1);

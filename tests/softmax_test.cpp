@@ -351,6 +351,17 @@ TEST_P(SoftmaxTest, ExtremeTemperatures) {
   EXPECT_EQ(p.to_doubles(ctx), (std::vector<double>{0.25, 0.25, 0.25, 0.25}));
   logsumexp(ctx, zs, lse, {.temperature = 1e30});
   EXPECT_NEAR(lse.to_doubles(ctx)[0], std::log(4.0), 1e-6);
+  // exp(a) a, whatever a unit of z is worth.
+  for (const double t : {1e-36, 1e-19, 1e15, 1e19, 1e37})
+    for (const double gap : {0.5, 1.0, 12.0}) {
+      std::vector<float> far(16, static_cast<float>(-gap * t));
+      far[3] = 0;
+      Tensor far_z(ctx, far), h(ctx, DType::kF32, {});
+      entropy(ctx, far_z, h, {.temperature = t});
+      EXPECT_LE(ulp_error(h.to_doubles(ctx)[0], exact_row(far.data(), 16, t).entropy, format_of(DType::kF32)),
+                8)
+          << t << " " << gap;
+    }
   // z - max overflows, (z - max) / T does not.
   const std::vector<float> far = {-3e38f, 3e38f};
   Tensor far_z(ctx, far), far_p(ctx, DType::kF32, {2});
@@ -362,6 +373,21 @@ TEST_P(SoftmaxTest, ExtremeTemperatures) {
   Tensor masked_z(ctx, masked), masked_p(ctx, DType::kF32, {3});
   softmax(ctx, masked_z, masked_p, {.temperature = 1e46});
   EXPECT_EQ(masked_p.to_doubles(ctx), (std::vector<double>{0.5, 0, 0.5}));
+}
+
+// p (t - mean) where t - mean overflows and the product does not.
+TEST_P(SoftmaxTest, ATangentNearTheLargestNumber) {
+  const Context ctx = context();
+  const std::vector<float> p = {0x1p-20f, 1 - 0x1p-20f}, t = {-3e38f, 3e38f};
+  Tensor tp(ctx, DType::kF32, {2});
+  softmax_jvp(ctx, Tensor(ctx, p), Tensor(ctx, t), tp);
+  const double mean = static_cast<double>(p[0]) * static_cast<double>(t[0]) +
+                      static_cast<double>(p[1]) * static_cast<double>(t[1]);
+  EXPECT_LE(
+      ulp_error(tp.to_doubles(ctx)[0],
+                static_cast<long double>(static_cast<double>(p[0]) * (static_cast<double>(t[0]) - mean)),
+                format_of(DType::kF32)),
+      8);
 }
 
 // p (t - mean) with p = 0, where t - mean overflows: 0 times a large finite number.

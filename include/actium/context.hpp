@@ -42,7 +42,8 @@ class Context {
   void synchronize() const;
   /// Makes `bytes` of scratch ready now, so that later calls (inside a graph capture, say) allocate nothing.
   /// Each operation's documentation says how much it takes; most take none. Scratch only grows, and what was
-  /// handed out before stays valid until the last copy of the context goes.
+  /// handed out before stays valid until the last copy of the context goes. Graphs captured from one context
+  /// share it: they must not run at the same time.
   void reserve(std::size_t bytes) const;
 
   detail::ContextState& state() const { return *state_; }  ///< for the library itself

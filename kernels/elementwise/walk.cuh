@@ -162,6 +162,7 @@ struct Operand {
 };
 
 inline Operand operand_of(const AnyMatrix& m, const WalkPlan& plan, const void* output) {
+  if (m.data == nullptr) return {};  // no step either: null stays null
   const std::int64_t stride = plan.width == plan.line_columns ? m.row_stride : plan.width;
   const auto bytes = static_cast<std::int64_t>(size_of(m.dtype));
   const auto whole = [](std::int64_t elements) { return elements % kGroup == 0; };

@@ -373,7 +373,8 @@ Status launch_rows(const Op& op, Rows<Op> call, void* scratch, Stream stream) {
                          scratch};
   LaunchShape shape{.blocks = blocks,
                     .threads = kSliceThreads,
-                    .shared_bytes = static_cast<std::size_t>(plan.shared_bytes)};
+                    .shared_bytes = static_cast<std::size_t>(plan.shared_bytes),
+                    .shared_limit = static_cast<std::size_t>(device.shared_bytes)};
   if (plan.scope == RowScope::kCluster) shape.cluster = static_cast<unsigned>(plan.slices);
   shape.cooperative = plan.scope == RowScope::kGrid;
   if (plan.scope != RowScope::kLaunches)

@@ -12,7 +12,7 @@ namespace actium::kernels {
 template <class C>
 struct SoftmaxSums {
   RowSum<C> sum;
-  C weighted;  // sum of exp(a) * (the variable's distance from the maximum), for the entropy
+  C weighted;  // sum of exp(a) * a, for the entropy
   __device__ static SoftmaxSums none() { return {RowSum<C>::none(), C(0)}; }
   __device__ SoftmaxSums merged(const SoftmaxSums& other) const {
     return {sum.merged(other.sum), weighted + other.weighted};
@@ -51,7 +51,8 @@ struct Softmax {
   __device__ C add(const C (&x)[1], const State& state, Sums& sums) const {
     const C v = variable(x[0], scale, state), e = exponential<kExponential>(v, scale, state);
     sums.sum.add(e);
-    if constexpr (R == SoftmaxResult::kEntropy) sums.weighted = device::fma(e, v - state.top, sums.weighted);
+    if constexpr (R == SoftmaxResult::kEntropy)
+      sums.weighted = device::fma(e, (v - state.top) * scale.nats, sums.weighted);
     return R == SoftmaxResult::kProbability ? e : x[0];
   }
 
@@ -60,14 +61,17 @@ struct Softmax {
   __device__ Sums rescaled(const Sums& sums, const Peak& from, const Peak& to) const {
     if (from.number == Max::identity<C>()) return to.number == from.number ? sums : Sums::none();
     const State own = state(from), all = state(to);
+    // Further down nothing is left.
+    const C steps = device::max_nan(all.rounder - own.rounder, C(-4096));
     const C ratio = own.shift == all.shift
-                        ? scalbn(C(1), static_cast<int>(all.rounder - own.rounder))
+                        ? scalbn(C(1), static_cast<int>(steps))
                         : exponential<kExponential>(variable(from.number, scale, all), scale, all) /
                               exponential<kExponential>(own.top, scale, own);
     Sums result{sums.sum.times(ratio), sums.weighted * ratio};
-    if constexpr (R == SoftmaxResult::kEntropy)
-      result.weighted =
-          device::fma(result.sum.hi, variable(from.number, scale, all) - all.top, result.weighted);
+    if constexpr (R == SoftmaxResult::kEntropy) {
+      const C distance = (variable(from.number, scale, all) - all.top) * scale.nats;
+      result.weighted = device::fma(result.sum.hi, distance, result.weighted);
+    }
     return result;
   }
 
@@ -77,7 +81,7 @@ struct Softmax {
     f.max = peak.number;
     f.reciprocal = C(1) / sum;
     f.log_sum = log1p(((sums.sum.hi - top) + sums.sum.lo) / top);
-    f.mean = sums.weighted * f.reciprocal * scale.nats;
+    f.mean = sums.weighted * f.reciprocal;
     return f;
   }
 

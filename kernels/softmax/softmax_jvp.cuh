@@ -36,13 +36,16 @@ struct SoftmaxJvp {
     return x[0];
   }
   __device__ Sums rescaled(const Sums& sums, const Peak&, const Peak&) const { return sums; }
-  __device__ Finish finish(const Peak&, const State&, const Sums& sums) const { return sums.hi + sums.lo; }
+  __device__ Finish finish(const Peak&, const State&, const Sums& sums) const {
+    const C mean = sums.hi + sums.lo;
+    return mean == mean ? mean : sums.hi;  // an infinite sum has no rest
+  }
   __device__ C result(const C (&x)[2], const Finish& mean) const {
     const C p = x[0], distance = x[1] - mean;
-    // A probability of 0 beats a distance that overflowed (a NaN stays).
-    return p == 0 && device::absolute(distance) > device::Constants<C>::largest
-               ? C(0)
-               : divided(p * distance, temperature);
+    if (device::absolute(distance) <= device::Constants<C>::largest || distance != distance)
+      return divided(p * distance, temperature);
+    // The distance overflows; a probability of 0 beats it.
+    return p == 0 ? C(0) : C(2) * divided(p * (C(0.5) * x[1] - C(0.5) * mean), temperature);
   }
 };
 

@@ -217,7 +217,9 @@ struct Op<ActivationKind::softplus> {
     const Steepness<T> s = steepness(parameters);
     const Exponential<T> e = decay(Real<T>(x_number), s);
     const Real<T> x = min_nan(absolute(Real<T>(x_number)), s.limit);
-    const Real<T> entropy = fma(s.beta.hi * x, divide(e.scaled, e.plus_one), scaled_log1p(e).hi);
+    const Pair<T> z = multiply(s.beta, x), log1p = scaled_log1p(e);
+    const Real<T> share = divide(e.scaled, e.plus_one);
+    const Real<T> entropy = fma(z.hi, share, log1p.hi + fma(z.lo, share, log1p.lo));
 
     // 1 / beta^2 is one factor, except where it would overflow.
     const Pair<T> inverse = parameters.derived[0];
