@@ -221,9 +221,9 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
     const bool active = row < call.rows;
     if (!active && slicing.scope != RowScope::kGrid) break;
     const std::int64_t start = active ? row * call.cols : 0, cols = active ? call.cols : 0;
-    auto* const states =
-        static_cast<SliceState<Op>*>(slicing.states) +
-        (slicing.scope == RowScope::kLaunches ? row : group) * static_cast<std::int64_t>(slicing.slices);
+    auto* states = static_cast<SliceState<Op>*>(slicing.states);
+    if (states != nullptr)
+      states += (slicing.scope == RowScope::kLaunches ? row : group) * std::int64_t{slicing.slices};
 
     const auto load = [&](std::int64_t k, C(&x)[kCount][Op::kInputs], bool again) {
       const std::int64_t column = (first + k) * kCount;
