@@ -28,7 +28,8 @@ namespace actium::kernels {
 struct LaunchShape {
   unsigned blocks, threads;
   std::size_t shared_bytes = 0;  // dynamic
-  /// Not 0: the kernel's limit of it, the same at every launch, as threads that launch at a time share it.
+  /// The kernel's limit of it: the same at every launch on a device, as threads that launch at a time share
+  /// it.
   std::size_t shared_limit = 0;
   unsigned cluster = 1;      // blocks; divides `blocks`
   bool cooperative = false;  // all blocks resident at once, for the grid's barrier
@@ -38,7 +39,7 @@ struct LaunchShape {
 template <class... Parameters, class... Arguments>
 int launch(void (*kernel)(Parameters...), const LaunchShape& shape, CUstream_st* stream,
            Arguments&&... arguments) {
-  if (shape.shared_limit != 0)
+  if (shape.shared_limit > (48 << 10))
     if (const int status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                                 cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                 static_cast<int>(shape.shared_limit));
