@@ -102,7 +102,7 @@ constexpr int rows_of_block(const RowPlan& plan) {
 /// Blocks for `rows` rows; the kernels stride over rows, so any number of rows fits a grid.
 constexpr unsigned row_blocks(std::int64_t rows, const RowPlan& plan, const RowDevice& device) {
   const std::int64_t groups = divide_up(rows, rows_of_block(plan));
-  std::int64_t most = kLargestGrid / plan.slices;
+  std::int64_t most = std::int64_t{kLargestGrid} / plan.slices;
   if (plan.scope == RowScope::kGrid) most = std::max(1, device.multiprocessors / plan.slices);
   return static_cast<unsigned>(std::min(groups, most) * plan.slices);
 }
