@@ -306,6 +306,8 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
             packet.element[e] = narrow<T>(op.result(x[e], finish));
           }
         }
+        if (!slicing.keeps)
+          warp_barrier();  // a neighbour's elements have been read, which may be this one's to store
         const std::int64_t end = (first + own) * kCount;
         store_columns(call.out + start, column, end < cols ? end : cols, packet,
                       threadIdx.x == 0 || lane == 0, threadIdx.x == kThreads - 1 || lane == kWarpSize - 1);
