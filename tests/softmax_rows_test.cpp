@@ -45,7 +45,7 @@ const Device kDevices[] = {
      true},
     {"little_memory",
      3,
-     11,
+     12,
      1,
      80,
      {RowScope::kLanes, RowScope::kBlock, RowScope::kCluster, RowScope::kGrid},
