@@ -15,16 +15,13 @@ Status kernel_image_status() {
 }
 
 RowDevice row_device() {
-  RowDevice device;
-  int id = 0, shared = 48 << 10, clusters = 0;
-  if (cudaGetDevice(&id) == cudaSuccess) {
-    cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id);
-    cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, id);
-    cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, id);
-  }
-  device.shared_bytes = shared - kStaticSharedBytes;
-  device.clusters = clusters != 0;
-  return device;
+  int id, multiprocessors, shared, clusters;
+  if (cudaGetDevice(&id) != cudaSuccess ||
+      cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, id) != cudaSuccess ||
+      cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, id) != cudaSuccess ||
+      cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, id) != cudaSuccess)
+    return {};
+  return {multiprocessors, shared - kStaticSharedBytes, clusters != 0};
 }
 
 }  // namespace actium::kernels

@@ -8,11 +8,11 @@ BUILD is a configured (Ninja) and built tree with the emulated tests; nothing in
 a copy of kernels/ with one edit; the files that include it are compiled and linked before the tree's other objects, and the
 tree's test programs run over that library. Survivors of the plain tree go on to the sanitized ones. Fails when a mutant
 survives that docs/mutation.md does not list as equivalent, or when the score is below 95 %."""
-import argparse, collections, concurrent.futures, fnmatch, json, os, pathlib, random, re, shutil, subprocess, sys, tempfile, time
+import argparse, collections, concurrent.futures, fnmatch, hashlib, json, os, pathlib, re, shutil, subprocess, sys, tempfile, time
 
 LIBRARY = 'tests/libactium_emulated.so'
-SUITE_OF = {'activation': 'activation', 'gated': 'gated', 'softmax': 'softmax', 'random': 'random', 'signal': 'propagation',
-            **dict.fromkeys(('channel', 'forward', 'fused', 'parameter'), 'elementwise_kernels')}
+SUITE_OF = {'activation': 'activation', 'gated': 'gated', 'softmax': 'softmax', 'device_support': 'softmax', 'random': 'random',
+            'signal': 'propagation', **dict.fromkeys(('channel', 'forward', 'fused', 'parameter'), 'elementwise_kernels')}
 FOR_DEVICES = {*SUITE_OF.values()} - {'elementwise_kernels'}  # suites that have the CPU's tests too
 SUITES = tuple(SUITE_OF)
 ALIKE = 'softmax_f(16|64)|gated_f(16|64)|activation_f(16|64)|forward_many_(f16|f64)|(backward|gradient)_f64|backward_16'
@@ -88,13 +88,14 @@ def mutants_of(root, file):
 
 
 def choose(root, pattern, seed):
-    """Every mutant, in an order made by the seed in which the files take turns."""
+    """Every mutant, in an order made by the seed in which the files take turns. A mutant's place depends on its own lines,
+    so an edit elsewhere leaves the others where they are."""
     lists = []
     for path in sorted((root / 'kernels').rglob('*.cu*')):
         file = str(path.relative_to(root))
         if fnmatch.fnmatch(file, pattern) and (path.suffix == '.cuh' or '__global__' in path.read_text()):
-            lists.append(mutants_of(root, file))
-            random.Random(f'{seed} {file}').shuffle(lists[-1])
+            place = lambda m: hashlib.sha256(repr((seed, m.file, m.old, m.new)).encode()).digest()
+            lists.append(sorted(mutants_of(root, file), key=place))
     return [some[turn] for turn in range(max(map(len, lists), default=0)) for some in lists if turn < len(some)]
 
 
@@ -158,7 +159,7 @@ class Tree:
 
     def checks(self, units):
         """(suite, environment) of every check, the quickest to fail first."""
-        names = {SUITE_OF[re.split('[_.]', pathlib.Path(unit).name)[0]] for unit in units}
+        names = {SUITE_OF[next(start for start in SUITES if pathlib.Path(unit).name.startswith(start))] for unit in units}
         names |= {'elementwise_kernels'} if 'activation' in names else set()  # strides
         suites = [s for s in dict.fromkeys(SUITE_OF.values()) if s in names]
         checks = [(s, QUICK | order) for order in ORDERS for s in suites] + [(s, QUICK | FORWARD) for s in ('schedules', 'large')]

@@ -6,17 +6,18 @@
 
 namespace actium::kernels {
 
+/// Shared memory that the kernel of slices has besides them, at most.
+inline constexpr int kStaticSharedBytes = 3 << 10;
+
 /// What of the device matters.
 struct RowDevice {
   int multiprocessors = 1;
-  std::int64_t shared_bytes = 48 << 10;  // that a block may have
-  bool clusters = false;                 // thread-block clusters with distributed shared memory
+  std::int64_t shared_bytes = (48 << 10) - kStaticSharedBytes;  // that a block may have for slices
+  bool clusters = false;                                        // with distributed shared memory
 };
 
-/// What of the current device matters.
+/// Of the current device; the least that there is where the runtime does not tell.
 RowDevice row_device();
-/// Shared memory that the kernel of slices has besides them, at most.
-inline constexpr int kStaticSharedBytes = 3 << 10;
 
 /// Who shares a row.
 enum class RowScope : int {
