@@ -33,6 +33,7 @@ std::shared_ptr<void> allocate(std::size_t bytes, [[maybe_unused]] int device) {
 }
 
 void* ContextState::scratch(std::size_t bytes) {
+  if (bytes == 0) return nullptr;
   if (scratch_.empty() || scratch_.back().bytes < bytes) {
     const std::size_t grown =
         std::max(bytes, scratch_.empty() ? std::size_t{1} << 16 : 2 * scratch_.back().bytes);

@@ -2,14 +2,14 @@
 
 #include "context_state.hpp"
 #include "dispatch.hpp"
-#include "kernels/launch.hpp"
 #include "reference/reference.hpp"
-#include "validate.hpp"
+#include "rows.hpp"
 
 namespace actium {
 
 namespace {
 
+using kernels::RowCall;
 using kernels::SoftmaxResult;
 
 constexpr bool is_statistic(SoftmaxResult result) {
@@ -22,52 +22,89 @@ void from_logits(const Context& ctx, std::string_view function, SoftmaxResult re
                  const ConstTensorView& z, std::string_view out_name, const TensorView& out,
                  const SoftmaxOptions& options, const Reference& reference) {
   const Validator check(function, ctx);
+  RowCall call;
   check.positive("temperature", options.temperature);
   check.rank("z", z, 1);
-  check.tensor("z", z);
+  check.dtype("z", z, kDTypes);
+  check.elements("z", z);
+  RowTensors rows(check, z.shape(), options.axis);
+  rows.add("z", z, call.in[0]);
+  add_temperature(check, options, z.dtype(), rows.row_shape(), call);
+  add_masks(check, options, z.dtype(), rows, call);
   if (is_statistic(result)) {
-    // A row's statistic of a rank-1 z may be given as [1] as well as [].
-    const Shape want = z.shape().without_last();
-    const bool one = want.rank() == 0 && out.shape() == Shape{1};
-    check.tensor(out_name, out, z.dtype(), one ? out.shape() : want);
+    check_row_output(check, out_name, out, z.dtype(), rows.row_shape());
     check.disjoint(out_name, out, "z", z);
+    call.row_out[0] = out.data();
   } else {
-    check.tensor(out_name, out, z.dtype(), z.shape());
+    check_output(check, out_name, out, z.dtype(), z.shape());
     check.same_or_disjoint(out_name, out, "z", z);
+    rows.add(out_name, out, call.out[0]);
   }
+  check_apart(check, options, out_name, out);
+  rows.lay_out(call);
   if (out.count() == 0) return;
-  const std::int64_t cols = z.shape().back(), rows = z.shape().without_last().count();
+  call.empty = options.empty_row;
+  call.f32_out = out.dtype() != z.dtype();
   if (run_on_cuda(function, ctx, z.dtype(), [&]<class T>(std::type_identity<T>) {
-        const std::size_t bytes = kernels::softmax_scratch<T>(result, rows, cols);
-        return kernels::launch_softmax(result, options.temperature, z.data_as<T>(), out.data_as<T>(), rows,
-                                       cols, bytes == 0 ? nullptr : ctx.state().scratch(bytes), ctx.stream());
+        call.scratch = ctx.state().scratch(kernels::softmax_scratch<T>(call));
+        return kernels::launch_softmax<T>(result, call, ctx.stream());
       }))
     return;
-  reference(z, out, options.temperature, ctx.threads());
+  reference(z, out, options, ctx.threads());
+}
+
+/// p [..., n] as [..., 1, n], which broadcasts to [..., k, n].
+ConstTensorView with_probes(const ConstTensorView& p) {
+  std::vector<std::int64_t> extents, strides(p.strides().begin(), p.strides().end());
+  for (int a = 0; a < p.shape().rank(); ++a) extents.push_back(p.shape()[a]);
+  extents.insert(extents.end() - 1, 1);
+  strides.insert(strides.end() - 1, 0);
+  return {p.data(), p.dtype(), Shape(extents), strides};
 }
 
 /// softmax_vjp and softmax_jvp: one symmetric map under two names.
-void from_probabilities(const Context& ctx, std::string_view function, const ConstTensorView& p,
+void from_probabilities(const Context& ctx, std::string_view function, const ConstTensorView& given_p,
                         std::string_view in_name, const ConstTensorView& tz, std::string_view out_name,
                         const TensorView& tp, const SoftmaxOptions& options) {
   const Validator check(function, ctx);
+  RowCall call;
   check.positive("temperature", options.temperature);
-  check.rank("p", p, 1);
-  check.tensor("p", p);
-  check.tensor(in_name, tz, p.dtype(), p.shape());
-  check.tensor(out_name, tp, p.dtype(), p.shape());
-  check.same_or_disjoint(out_name, tp, "p", p);
+  check.rank("p", given_p, 1);
+  check.dtype("p", given_p, kDTypes);
+  check.elements("p", given_p);
+  const int rank = given_p.shape().rank();
+  const bool probes = tz.shape().rank() == rank + 1 && rank < Shape::kMaxRank &&
+                      (options.axis == -1 || options.axis == rank - 1);
+  const ConstTensorView p = probes ? with_probes(given_p) : given_p;
+  Shape shape = p.shape();
+  if (probes) {
+    shape = given_p.shape().without_last();
+    shape = shape.with(tz.shape()[rank - 1]).with(given_p.shape().back());
+  }
+  const DType dtypes[] = {p.dtype()};
+  check.dtype(in_name, tz, dtypes);
+  check.shape(in_name, tz, shape);
+  check.elements(in_name, tz);
+  SoftmaxOptions of_probes = options;
+  if (probes) of_probes.axis = -1;
+  RowTensors rows(check, shape, of_probes.axis);
+  rows.add("p", p, call.in[0]);
+  rows.add(in_name, tz, call.in[1]);
+  add_temperature(check, options, p.dtype(), rows.row_shape(), call);
+  check_output(check, out_name, tp, p.dtype(), shape);
+  check.same_or_disjoint(out_name, tp, "p", given_p);
   check.same_or_disjoint(out_name, tp, in_name, tz);
+  check.disjoint(out_name, tp, "temperatures", options.temperatures);
+  rows.add(out_name, tp, call.out[0]);
+  rows.lay_out(call);
   if (tp.count() == 0) return;
-  const std::int64_t cols = p.shape().back(), rows = p.shape().without_last().count();
+  call.f32_out = tp.dtype() != p.dtype();
   if (run_on_cuda(function, ctx, p.dtype(), [&]<class T>(std::type_identity<T>) {
-        const std::size_t bytes = kernels::softmax_jvp_scratch<T>(rows, cols);
-        return kernels::launch_softmax_jvp(options.temperature, p.data_as<T>(), tz.data_as<T>(),
-                                           tp.data_as<T>(), rows, cols,
-                                           bytes == 0 ? nullptr : ctx.state().scratch(bytes), ctx.stream());
+        call.scratch = ctx.state().scratch(kernels::softmax_jvp_scratch<T>(call));
+        return kernels::launch_softmax_jvp<T>(call, ctx.stream());
       }))
     return;
-  reference::softmax_jvp(p, tz, tp, options.temperature, ctx.threads());
+  reference::softmax_jvp(p, tz, tp, of_probes, ctx.threads());
 }
 
 }  // namespace
@@ -102,6 +139,10 @@ void softmax_jacobian(const Context& ctx, ConstTensorView p, TensorView jacobian
   check.positive("temperature", options.temperature);
   check.rank("p", p, 1);
   check.tensor("p", p);
+  if (options.axis != -1 && options.axis != p.shape().rank() - 1)
+    check.fail("axis", "the last", std::to_string(options.axis));
+  if (options.temperatures.data() != nullptr)
+    check.fail("temperatures", "none", "some", "it takes one temperature");
   check.tensor("jacobian", jacobian, p.dtype(), p.shape().with(p.shape().back()));
   check.disjoint("jacobian", jacobian, "p", p);
   if (jacobian.count() == 0) return;

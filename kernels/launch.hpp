@@ -165,30 +165,4 @@ Status launch_gated_backward(GatedKind unit,
                              T* dcontent,       // [count]
                              std::int64_t count, Stream stream);
 
-/// What one softmax launch writes.
-enum class SoftmaxResult : std::uint8_t { kProbability, kLogProbability, kLogSumExp, kEntropy };
-
-/// `scratch`: softmax_scratch(...) bytes, 16-byte aligned.
-template <class T>
-Status launch_softmax(SoftmaxResult result, double temperature,
-                      const T* z,  // [rows, cols]
-                      T* out,      // [rows, cols] for the probabilities, [rows] for the statistics
-                      std::int64_t rows, std::int64_t cols, void* scratch, Stream stream);
-template <class T>
-std::size_t softmax_scratch(SoftmaxResult result, std::int64_t rows, std::int64_t cols);
-/// softmax_vjp and softmax_jvp: the Jacobian is symmetric, so they are one map.
-template <class T>
-Status launch_softmax_jvp(double temperature,
-                          const T* p,   // [rows, cols]
-                          const T* tz,  // [rows, cols]
-                          T* tp,        // [rows, cols]
-                          std::int64_t rows, std::int64_t cols, void* scratch, Stream stream);
-template <class T>
-std::size_t softmax_jvp_scratch(std::int64_t rows, std::int64_t cols);
-template <class T>
-Status launch_softmax_jacobian(double temperature,
-                               const T* p,   // [rows, cols]
-                               T* jacobian,  // [rows, cols, cols]
-                               std::int64_t rows, std::int64_t cols, Stream stream);
-
 }  // namespace actium::kernels

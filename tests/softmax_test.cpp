@@ -273,6 +273,7 @@ TEST_P(SoftmaxTest, InfiniteAndNaNRowsFollowThePolicy) {
     for (const DType dtype : kDTypes)
       visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
         SCOPED_TRACE(std::string(to_string(dtype)) + " cols " + std::to_string(cols));
+        SoftmaxOptions options;
         const auto run = [&](const std::function<void(std::vector<double>&)>& edit) {
           std::vector<double> z(static_cast<std::size_t>(cols), 0.5);
           edit(z);
@@ -280,10 +281,10 @@ TEST_P(SoftmaxTest, InfiniteAndNaNRowsFollowThePolicy) {
           for (const double zi : z) zt.push_back(static_cast<T>(zi));
           Tensor zs(ctx, zt), p(ctx, dtype, {cols}), log_p(ctx, dtype, {cols}), lse(ctx, dtype, {1}),
               h(ctx, dtype, {1});
-          softmax(ctx, zs, p);
-          log_softmax(ctx, zs, log_p);
-          logsumexp(ctx, zs, lse);
-          entropy(ctx, zs, h);
+          softmax(ctx, zs, p, options);
+          log_softmax(ctx, zs, log_p, options);
+          logsumexp(ctx, zs, lse, options);
+          entropy(ctx, zs, h, options);
           std::vector<double> out = p.to_doubles(ctx);
           for (const Tensor* t : {&log_p, &lse, &h})
             for (const double x : t->to_doubles(ctx)) out.push_back(x);
@@ -314,12 +315,26 @@ TEST_P(SoftmaxTest, InfiniteAndNaNRowsFollowThePolicy) {
           EXPECT_EQ(one[2 * n], 3) << "logsumexp of one finite element";
           EXPECT_EQ(one[2 * n + 1], 0) << "entropy of certainty";
         }
-        const auto none = run([&](auto& z) { std::fill(z.begin(), z.end(), -kInf); });
-        for (std::size_t i = 0; i < none.size(); ++i) {
-          if (i == 2 * n)
-            EXPECT_EQ(none[i], -kInf) << "logsumexp of nothing";
-          else
-            EXPECT_TRUE(std::isnan(none[i])) << i;
+        // Nothing in the row: p, log p, logsumexp, entropy.
+        const double log_n = std::log(static_cast<double>(n));
+        const auto as_stored = [](double x) { return static_cast<double>(static_cast<T>(x)); };
+        for (const auto& [policy, want_p, want_log_p, want_entropy] :
+             {std::tuple{EmptyRow::kZeros, 0.0, -kInf, 0.0},
+              {EmptyRow::kNaN, nan, nan, nan},
+              {EmptyRow::kUniform, 1.0 / static_cast<double>(n), -log_n, log_n}}) {
+          options.empty_row = policy;
+          const auto none = run([&](auto& z) { std::fill(z.begin(), z.end(), -kInf); });
+          const auto expect_same = [&, p = policy](double got, double want) {
+            if (std::isnan(want)) {
+              EXPECT_TRUE(std::isnan(got)) << static_cast<int>(p);
+            } else {
+              EXPECT_EQ(got, as_stored(want)) << static_cast<int>(p);
+            }
+          };
+          for (std::size_t i = 0; i < n; ++i) expect_same(none[i], want_p);
+          for (std::size_t i = n; i < 2 * n; ++i) expect_same(none[i], want_log_p);
+          EXPECT_EQ(none[2 * n], -kInf) << "logsumexp of nothing";
+          expect_same(none[2 * n + 1], want_entropy);
         }
       });
 }
@@ -338,6 +353,8 @@ TEST_P(SoftmaxTest, EmptyRowsAndNoRows) {
   logsumexp(ctx, empty, stats);
   entropy(ctx, empty, h);
   for (const double x : stats.to_doubles(ctx)) EXPECT_EQ(x, -kInf);
+  for (const double x : h.to_doubles(ctx)) EXPECT_EQ(x, 0);
+  entropy(ctx, empty, h, {.empty_row = EmptyRow::kNaN});
   for (const double x : h.to_doubles(ctx)) EXPECT_TRUE(std::isnan(x));
 }
 

@@ -40,12 +40,15 @@ void gated_forward(const GatedUnit& unit, const GatedInput& x, const TensorView&
 void gated_backward(const GatedUnit& unit, const GatedInput& x, const ConstTensorView& dy,
                     const GatedOutput& dx, int threads);
 
-void softmax(const ConstTensorView& z, const TensorView& p, double temperature, int threads);
-void log_softmax(const ConstTensorView& z, const TensorView& log_p, double temperature, int threads);
-void logsumexp(const ConstTensorView& z, const TensorView& result, double temperature, int threads);
-void entropy(const ConstTensorView& z, const TensorView& result, double temperature, int threads);
+void softmax(const ConstTensorView& z, const TensorView& p, const SoftmaxOptions& options, int threads);
+void log_softmax(const ConstTensorView& z, const TensorView& log_p, const SoftmaxOptions& options,
+                 int threads);
+void logsumexp(const ConstTensorView& z, const TensorView& result, const SoftmaxOptions& options,
+               int threads);
+void entropy(const ConstTensorView& z, const TensorView& result, const SoftmaxOptions& options, int threads);
+/// p broadcasts to the shape of tz.
 void softmax_jvp(const ConstTensorView& p, const ConstTensorView& tz, const TensorView& tp,
-                 double temperature, int threads);
+                 const SoftmaxOptions& options, int threads);
 void softmax_jacobian(const ConstTensorView& p, const TensorView& jacobian, double temperature, int threads);
 
 }  // namespace actium::reference

@@ -3,7 +3,7 @@
 
 #include "dispatch.hpp"
 #include "reference.hpp"
-#include "scalar.hpp"
+#include "rows.hpp"
 
 namespace actium::reference {
 
@@ -22,17 +22,15 @@ struct Row {
   S log_sum() const { return std::log1p(ties - 1 + rest); }
 };
 
-template <class T>
-Row<Wide<T>> scan(const T* z, std::int64_t cols, double temperature) {
-  using S = Wide<T>;
+template <class S>
+Row<S> scan(const std::vector<S>& z, double temperature) {
   Row<S> row;
-  for (std::int64_t i = 0; i < cols; ++i) {
-    const S v = load(z[i]);
+  for (const S v : z) {
     if (v > row.max || std::isnan(v)) row.max = v;
     if (std::isnan(v)) break;
   }
-  for (std::int64_t i = 0; i < cols; ++i) {
-    const S distance = load(z[i]) - row.max;
+  for (const S v : z) {
+    const S distance = v - row.max;
     if (distance == 0) {
       row.ties += 1;
     } else {
@@ -44,70 +42,100 @@ Row<Wide<T>> scan(const T* z, std::int64_t cols, double temperature) {
   return row;
 }
 
-/// body(row index, rows of T of z, the scan of that row)
+/// What an empty row's probabilities, logarithms of them, or entropy are.
+template <class S>
+struct Empty {
+  S p, log_p, entropy;
+};
+template <class S>
+Empty<S> empty_row(EmptyRow policy, std::int64_t cols) {
+  const auto n = static_cast<S>(cols);
+  const S nan = std::numeric_limits<S>::quiet_NaN(), inf = std::numeric_limits<S>::infinity();
+  if (policy == EmptyRow::kNaN) return {nan, nan, nan};
+  if (policy == EmptyRow::kUniform && cols > 0) return {1 / n, -std::log(n), std::log(n)};
+  return {0, -inf, 0};
+}
+
+/// body(row number, its logits, their scan, whether it is empty, its temperature)
 template <class Body>
-void for_each_row(const ConstTensorView& z, double temperature, int threads, const Body& body) {
-  const std::int64_t cols = z.shape().back(), rows = z.shape().without_last().count();
-  visit_dtype(z.dtype(), [&]<class T>(std::type_identity<T>) {
-    parallel_for(rows, threads, cols, [&](std::int64_t r) {
-      const T* row = z.data_as<T>() + r * cols;
-      body(r, row, scan(row, cols, temperature));
+void for_each_row(const ConstTensorView& z, const SoftmaxOptions& options, int threads, const Body& body) {
+  const RowWalk walk(z.shape(), options.axis);
+  visit_dtype(z.dtype(), [&]<class T>(std::type_identity<T> type) {
+    using S = Wide<T>;
+    parallel_for(walk.rows(), threads, walk.cols(), [&](std::int64_t r) {
+      const std::vector<S> logits = logits_of<T>(walk, z, options, r);
+      const double temperature = temperature_of(options, r);
+      const Row<S> row = scan(logits, temperature);
+      body(type, r, logits, row, row.max == -std::numeric_limits<S>::infinity(), static_cast<S>(temperature));
     });
   });
 }
 
 }  // namespace
 
-void softmax(const ConstTensorView& z, const TensorView& p, double temperature, int threads) {
-  const std::int64_t cols = z.shape().back();
-  for_each_row(z, temperature, threads,
-               [&]<class T, class S>(std::int64_t r, const T* row, const Row<S>& scan) {
-                 T* out = p.data_as<T>() + r * cols;
-                 const S sum = scan.sum();
-                 for (std::int64_t i = 0; i < cols; ++i)
-                   out[i] = store<T>(std::exp((load(row[i]) - scan.max) / static_cast<S>(temperature)) / sum);
+void softmax(const ConstTensorView& z, const TensorView& p, const SoftmaxOptions& options, int threads) {
+  const RowWalk walk(z.shape(), options.axis);
+  for_each_row(z, options, threads,
+               [&]<class T, class S>(std::type_identity<T>, std::int64_t r, const std::vector<S>& logits,
+                                     const Row<S>& row, bool empty, S temperature) {
+                 const RowPlace place = walk.place(r, p);
+                 const Empty<S> nothing = empty_row<S>(options.empty_row, walk.cols());
+                 for (std::size_t i = 0; i < logits.size(); ++i)
+                   store_as<T>(p, place(static_cast<std::int64_t>(i)),
+                               empty ? nothing.p : std::exp((logits[i] - row.max) / temperature) / row.sum());
                });
 }
 
-void log_softmax(const ConstTensorView& z, const TensorView& log_p, double temperature, int threads) {
-  const std::int64_t cols = z.shape().back();
-  for_each_row(z, temperature, threads,
-               [&]<class T, class S>(std::int64_t r, const T* row, const Row<S>& scan) {
-                 T* out = log_p.data_as<T>() + r * cols;
-                 const S log_sum = scan.log_sum();
-                 for (std::int64_t i = 0; i < cols; ++i)
-                   out[i] = store<T>((load(row[i]) - scan.max) / static_cast<S>(temperature) - log_sum);
+void log_softmax(const ConstTensorView& z, const TensorView& log_p, const SoftmaxOptions& options,
+                 int threads) {
+  const RowWalk walk(z.shape(), options.axis);
+  for_each_row(z, options, threads,
+               [&]<class T, class S>(std::type_identity<T>, std::int64_t r, const std::vector<S>& logits,
+                                     const Row<S>& row, bool empty, S temperature) {
+                 const RowPlace place = walk.place(r, log_p);
+                 const Empty<S> nothing = empty_row<S>(options.empty_row, walk.cols());
+                 for (std::size_t i = 0; i < logits.size(); ++i)
+                   store_as<T>(log_p, place(static_cast<std::int64_t>(i)),
+                               empty ? nothing.log_p : (logits[i] - row.max) / temperature - row.log_sum());
                });
 }
 
-void logsumexp(const ConstTensorView& z, const TensorView& result, double temperature, int threads) {
-  for_each_row(z, temperature, threads, [&]<class T, class S>(std::int64_t r, const T*, const Row<S>& scan) {
-    // The sum of an infinite exponential is infinite, the sum of nothing is zero.
-    const S log_sum =
-        std::isinf(scan.max) ? scan.max : scan.max / static_cast<S>(temperature) + scan.log_sum();
-    result.data_as<T>()[r] = store<T>(log_sum);
-  });
+void logsumexp(const ConstTensorView& z, const TensorView& result, const SoftmaxOptions& options,
+               int threads) {
+  for_each_row(z, options, threads,
+               [&]<class T, class S>(std::type_identity<T>, std::int64_t r, const std::vector<S>&,
+                                     const Row<S>& row, bool, S temperature) {
+                 // The sum of an infinite exponential is infinite, the sum of nothing is zero.
+                 store_as<T>(result, r,
+                             std::isinf(row.max) ? row.max : row.max / temperature + row.log_sum());
+               });
 }
 
-void entropy(const ConstTensorView& z, const TensorView& result, double temperature, int threads) {
-  for_each_row(z, temperature, threads, [&]<class T, class S>(std::int64_t r, const T*, const Row<S>& scan) {
-    // -sum p log p = log(sum) - sum(e a) / sum: two terms that are both >= 0
-    result.data_as<T>()[r] = store<T>(scan.log_sum() - scan.weighted / scan.sum());
-  });
+void entropy(const ConstTensorView& z, const TensorView& result, const SoftmaxOptions& options, int threads) {
+  for_each_row(z, options, threads,
+               [&]<class T, class S>(std::type_identity<T>, std::int64_t r, const std::vector<S>& logits,
+                                     const Row<S>& row, bool empty, S) {
+                 // -sum p log p = log(sum) - sum(e a) / sum: two terms that are both >= 0
+                 store_as<T>(result, r,
+                             empty ? empty_row<S>(options.empty_row, std::ssize(logits)).entropy
+                                   : row.log_sum() - row.weighted / row.sum());
+               });
 }
 
 void softmax_jvp(const ConstTensorView& p, const ConstTensorView& tz, const TensorView& tp,
-                 double temperature, int threads) {
-  const std::int64_t cols = p.shape().back(), rows = p.shape().without_last().count();
+                 const SoftmaxOptions& options, int threads) {
+  const RowWalk walk(tz.shape(), options.axis);
   visit_dtype(p.dtype(), [&]<class T>(std::type_identity<T>) {
     using S = Wide<T>;
-    parallel_for(rows, threads, cols, [&](std::int64_t r) {
-      const T *ps = p.data_as<T>() + r * cols, *ts = tz.data_as<T>() + r * cols;
-      T* out = tp.data_as<T>() + r * cols;
+    parallel_for(walk.rows(), threads, walk.cols(), [&](std::int64_t r) {
+      const RowPlace ps = walk.place(r, p), ts = walk.place(r, tz), out = walk.place(r, tp);
+      const auto temperature = static_cast<S>(temperature_of(options, r));
       S mean = 0;
-      for (std::int64_t i = 0; i < cols; ++i) mean += load(ps[i]) * load(ts[i]);
-      for (std::int64_t i = 0; i < cols; ++i)
-        out[i] = store<T>(load(ps[i]) * (load(ts[i]) - mean) / static_cast<S>(temperature));
+      for (std::int64_t i = 0; i < walk.cols(); ++i)
+        mean += load(p.data_as<T>()[ps(i)]) * load(tz.data_as<T>()[ts(i)]);
+      for (std::int64_t i = 0; i < walk.cols(); ++i)
+        store_as<T>(tp, out(i),
+                    load(p.data_as<T>()[ps(i)]) * (load(tz.data_as<T>()[ts(i)]) - mean) / temperature);
     });
   });
 }

@@ -1,6 +1,8 @@
 #pragma once
-/// Softmax over the last axis, with its statistics and derivatives.
+/// Softmax over an axis, with its statistics and derivatives.
+#include <actium/array_view.hpp>
 #include <actium/context.hpp>
+#include <actium/empty_row.hpp>
 #include <actium/tensor.hpp>
 
 #pragma GCC visibility push(default)
@@ -10,29 +12,55 @@ struct SoftmaxOptions {
   /// Logits are divided by it; finite and > 0. On CUDA 1 / T is an f32 (f64 for f64): outside about [1e-37,
   /// 1e37] the results tend to those of the limit, one-hot or uniform.
   double temperature = 1;
+  /// One for each row, [...], in place of `temperature`: f64 for f64 logits, else f32. They are not read by
+  /// the host: a row whose temperature is not finite and > 0 becomes NaN.
+  ConstTensorView temperatures = {};
+  /// The axis along which a row lies; negative ones count from the last.
+  int axis = -1;
+
+  // Masks, for the calls on logits. Several may be given: an element takes part where all let it. What takes
+  // no part is as a logit of -inf, whatever it holds, and has probability 0.
+
+  /// True where an element takes part: the shape of z, or one that NumPy's rules broadcast to it.
+  BoolView mask = {};
+  /// Added to z, of its dtype and any shape that broadcasts to z's; -inf where an element takes no part. The
+  /// sum is rounded to f32 (f64 for f64).
+  ConstTensorView bias = {};
+  /// [...], one number for each row: its first so many elements take part. Taken as 0 below 0, as n above n.
+  IndexView lengths = {};
+  /// Of row i of [..., m, n] the first i + 1 + causal_offset elements take part. The rows are the last axis.
+  bool causal = false;
+  std::int64_t causal_offset = 0;
+
+  EmptyRow empty_row = EmptyRow::kZeros;
 };
 
-// Shapes: logits z and probabilities p are [..., n]; each row of n is one distribution; statistics are [...]
-// (a rank-1 z gives one number: a view of shape [1] or []). dtypes: f64, f32, f16, bf16, one for all tensors
-// of a call; f16 and bf16 compute in f32 and round once. All tensors contiguous and on the context's device.
-// A size of zero is valid.
+// Shapes: logits z and probabilities p are [..., n, ...], n the extent of options.axis, by default the last;
+// each row of n is one distribution; statistics are [...], without the axis (a rank-1 z gives one number: a
+// view of shape [1] or []). dtypes: f64, f32, f16, bf16, one for all tensors of a call, but what the calls on
+// f16 and bf16 logits write may be f32; f16 and bf16 compute in f32 and round once. Tensors of shape [..., n,
+// ...] may have strides: all axes before options.axis, and all behind it, must merge into two at most;
+// statistics are contiguous. All are on the context's device. A size of zero is valid.
 //
 // Exponentials are taken in powers of two that the row's maximum decides, so the error does not grow with
-// max|z| and no finite row overflows: f32 probabilities that are normal numbers are within 4 ULP at
-// every length tried (to 75,000). A row's result depends on nothing but the row and the kind of GPU: not on
-// the batch, nor on where the row lies. CUDA reads a row from memory once, in registers or shared memory, up
-// to the shared memory of the whole GPU (7.5 million f32 on an H200; GPUs without thread-block clusters: up
-// to what a block may have, 24,576 or more f32). Rows that hold NaN or +inf, and rows that are all -inf, give
-// NaN (as in PyTorch), but logsumexp has its limits: +inf where a row holds +inf (and no NaN), -inf where it
-// is all -inf or empty. A single -inf has probability 0.
+// max|z| and no finite row overflows: f32 probabilities that are normal numbers are within 4 ULP at every
+// length tried (to 75,000). A row's result depends on nothing but the row, its alignment apart, and the kind
+// of GPU: not on the batch, nor on where the row lies. CUDA reads a row of the last axis from memory once, in
+// registers or shared memory, up to the shared memory of the whole GPU (7.5 million f32 on an H200; GPUs
+// without thread-block clusters: up to what a block may have, 24,576 or more f32). Other axes, and rows whose
+// elements are not neighbours, are read once up to 64 elements and twice above.
 //
-// In place is safe where an output of shape [..., n] is exactly an input; any other overlap is an error. On
-// CUDA the calls are asynchronous, never synchronise and can be captured in a graph. Rows too long for a
+// Rows that hold NaN or +inf give NaN (as in PyTorch), but logsumexp is +inf where a row holds +inf (and no
+// NaN). A single -inf has probability 0. A row with nothing in it, all -inf or masked, follows
+// options.empty_row; its logsumexp is -inf.
+//
+// In place is safe where an output of shape [..., n, ...] is exactly an input; any other overlap is an error.
+// On CUDA the calls are asynchronous, never synchronise and can be captured in a graph. Rows too long for a
 // cluster (1.8 MB) take scratch: up to 32 bytes for each multiprocessor, without clusters for each 128 KiB of
 // logits; all others none.
 //
-// Throws Error(kInvalidArgument) for a temperature that is not finite and > 0, a rank of 0, and as the
-// activations do.
+// Throws Error(kInvalidArgument) for a temperature that is not finite and > 0, a rank of 0, an axis out of
+// range, masks of other shapes, and as the activations do.
 
 /// p_i = exp(z_i / T) / sum_j exp(z_j / T).
 void softmax(const Context& ctx, ConstTensorView z, TensorView p, const SoftmaxOptions& options = {});
@@ -46,7 +74,9 @@ void logsumexp(const Context& ctx, ConstTensorView z, TensorView result, const S
 /// H = -sum_j p_j log p_j in nats, one number a row, from the logits.
 void entropy(const Context& ctx, ConstTensorView z, TensorView result, const SoftmaxOptions& options = {});
 
-/// dz = p * (dp - <p, dp>) / T: the vector-Jacobian product from saved probabilities.
+/// dz = p * (dp - <p, dp>) / T: the vector-Jacobian product from saved probabilities. Needs no masks: what
+/// took no part has p = 0. With `axis` the last, dp and dz may be [..., k, n] for p of [..., n]: k products
+/// with one Jacobian.
 void softmax_vjp(const Context& ctx, ConstTensorView p, ConstTensorView dp, TensorView dz,
                  const SoftmaxOptions& options = {});
 
@@ -56,7 +86,7 @@ void softmax_jvp(const Context& ctx, ConstTensorView p, ConstTensorView tz, Tens
                  const SoftmaxOptions& options = {});
 
 /// J = (diag(p) - p p^T) / T, [..., n] -> [..., n, n], written densely: n times the memory of p, so meant for
-/// small rows. J may not overlap p.
+/// small rows. J may not overlap p. p and J are contiguous and of one dtype, the axis is the last.
 void softmax_jacobian(const Context& ctx, ConstTensorView p, TensorView jacobian,
                       const SoftmaxOptions& options = {});
 

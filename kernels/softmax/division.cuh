@@ -20,6 +20,14 @@ Division<C> division_by(double temperature) {
   return {hi, rest - rest == 0 ? static_cast<C>(rest) : C(0)};  // 1 / T may overflow C
 }
 
+/// By a temperature in memory; NaN for one that is not finite and > 0.
+template <class C>
+__device__ Division<C> division_by_one_of(C temperature) {
+  const bool valid = temperature > 0 && temperature <= device::Constants<C>::largest;
+  const C hi = valid ? 1 / temperature : C(NAN), rest = device::fma(-temperature, hi, C(1)) / temperature;
+  return {hi, rest - rest == 0 || !valid ? rest : C(0)};  // 1 / T may overflow C
+}
+
 template <class C>
 __device__ C divided(C x, const Division<C>& by) {
   return x == 0 ? x : device::fma(x, by.hi, x * by.lo);

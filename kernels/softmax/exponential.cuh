@@ -65,6 +65,28 @@ LogitScale<C> logit_scale(double temperature) {
   return scale;
 }
 
+/// The same for a temperature in memory; NaN for one that is not finite and > 0.
+template <class C>
+__device__ LogitScale<C> logit_scale_of(C temperature) {
+  using K = SoftmaxConstants<C>;
+  constexpr C kBefore = C(0.5), kLarge = static_cast<C>(K::large_temperature);
+  const bool valid = temperature > 0 && temperature <= device::Constants<C>::largest;
+  const C bounded = device::max_nan(temperature, static_cast<C>(K::smallest_temperature));
+  const C before = bounded < kLarge ? kBefore : 1 / kLarge;
+  const C t = valid ? bounded * before : C(NAN);
+  // The quotients 1 / t and log2(e) / t, and what they leave, divided by t again.
+  constexpr C kLog2e = static_cast<C>(1.44269504088896340735992468100189214L),
+              kLog2eRest = static_cast<C>(1.44269504088896340735992468100189214L - kLog2e);
+  LogitScale<C> scale{};
+  scale.before = before;
+  scale.nats = 1 / t;
+  scale.nats_rest = device::fma(-t, scale.nats, C(1)) / t;
+  scale.exponent = kLog2e / t;
+  scale.exponent_rest = (device::fma(-t, scale.exponent, kLog2e) + kLog2eRest) / t;
+  scale.reach = static_cast<C>(K::reach) / scale.exponent;
+  return scale;
+}
+
 /// The scale of a row with this maximum.
 template <class C>
 struct RowScale {
@@ -81,7 +103,9 @@ __device__ RowScale<C> row_scale(C max, const LogitScale<C>& scale) {
   const bool near = device::absolute(z * scale.exponent) < K::largest_exponent;
   const C top = near ? z : C(0);
   const C n = device::subtract(device::fma(top, scale.exponent, K::round_to_integer), K::round_to_integer);
-  return {near ? C(0) : z, top, top - scale.reach, (K::round_to_integer + K::scale_log2 + K::bias) - n};
+  // A row with nothing in it has no logit to subtract: all its variables are `lowest`.
+  return {near || max == -INFINITY ? C(0) : z, top, top - scale.reach,
+          (K::round_to_integer + K::scale_log2 + K::bias) - n};
 }
 
 /// The variable; NaN stays.

@@ -108,4 +108,15 @@ constexpr unsigned row_blocks(std::int64_t rows, const RowPlan& plan, const RowD
   return static_cast<unsigned>(std::min(groups, most) * plan.slices);
 }
 
+// ---------------------------------------------------------------- rows whose elements are not neighbours
+
+inline constexpr int kStridedWarps = 8;  // of a block that has 32 such rows, at most
+inline constexpr int kStridedBatch = 8;  // elements that a thread loads at a time
+
+/// Enough for every element, or all.
+constexpr int strided_warps(std::int64_t cols) {
+  return static_cast<int>(
+      std::min<std::int64_t>(std::int64_t{1} << ceil_log2(divide_up(cols, kStridedBatch)), kStridedWarps));
+}
+
 }  // namespace actium::kernels

@@ -1,20 +1,23 @@
 #pragma once
 // Rows that are read once: a thread keeps its packets of a row in registers or in shared memory from the sums
-// over the row to the results. Two kernels for every operation that is sums over a row and then a result for
-// each element, or one for the row.
+// over the row to the results. Two kernels for every operation that is sums over a row and then results for
+// each element, for the row, or both. (Rows whose elements are not neighbours: strided_rows.cuh.)
 //
 // An operation is a class Op that goes to the kernel by value:
-//   T, C                 the element type and the one of computing; kInputs inputs; kOneResult: one a row
-//   Peak peak(x)         what the first reduction is of: a C with maximum(), or Nothing
+//   T, C                 the element type and the one of computing
+//   kInputs, kElementResults, kRowResults   how many there are, kMasked: whether a mask applies to input 0
+//   of_row(row)          the Op with what belongs to this row
+//   padding()            what an element that takes no part is, of every input
+//   Peak peak(x)         what the first reduction is of: a C with merged() and shuffled(), or Nothing
 //   State state(peak)    what the sums need of it
 //   Sums                 of the second reduction, with none(), merged(), shuffled()
-//   add(x, state, sums)  adds an element and returns what finish wants in place of x[0]
-//   rescaled(sums, from, to)  the sums of a part of the row with another peak
-//   Finish finish(peak, state, sums), result(x, finish), row_result(finish)
+//   add(x, column, state, sums)   adds an element; what it writes into x is what results() gets
+//   rescaled(sums, from, to)      the sums of a part of the row with another peak
+//   Finish finish(peak, state, sums), results(x, column, finish, y), row_results(finish, y)
 //
 // Which thread has which column depends on the plan alone (plan_rows.hpp). An output may be an input: what a
 // thread writes nobody else reads after the sums.
-#include "launch.hpp"
+#include "launch_rows.hpp"
 #include "simt.cuh"
 #include "softmax/plan_rows.hpp"
 
@@ -87,14 +90,147 @@ __device__ Packet<T> load_columns(const T* row, std::int64_t column, std::int64_
   return packet;
 }
 
-/// The tensors of a call.
+/// `Count` flags of a byte each, in the bytes of the result; 0 from the n-th on.
+template <int Count>
+__device__ std::uint64_t load_flags(const unsigned char* p, std::int64_t n) {
+  if (n >= Count && reinterpret_cast<std::uintptr_t>(p) % Count == 0) {
+    if constexpr (Count == 8) {
+      const uint2 v = *reinterpret_cast<const uint2*>(p);
+      return std::uint64_t{v.y} << 32 | v.x;
+    } else {
+      return *reinterpret_cast<const std::conditional_t<Count == 4, unsigned, unsigned short>*>(p);
+    }
+  }
+  std::uint64_t flags = 0;
+#pragma unroll
+  for (int e = 0; e < Count; ++e)
+    if (e < n) flags |= std::uint64_t{p[e]} << (8 * e);
+  return flags;
+}
+
+/// Eight f32 results of 16-bit elements.
+__device__ inline void store_wide_columns(float* row, std::int64_t column, std::int64_t cols,
+                                          const float (&y)[8]) {
+  float* const p = row + column;
+  if (column + 8 <= cols && at_packet_boundary(p)) {
+    store_packet(p, Packet<float>{y[0], y[1], y[2], y[3]}, true);
+    store_packet(p + 4, Packet<float>{y[4], y[5], y[6], y[7]}, true);
+    return;
+  }
+#pragma unroll
+  for (int e = 0; e < 8; ++e)
+    if (column + e < cols) p[e] = y[e];
+}
+
+__device__ inline std::int64_t row_start(const AnyRows& rows, std::int64_t row, std::int64_t inner) {
+  if (inner == 1) return row * rows.outer_stride;
+  return row / inner * rows.outer_stride + row % inner * rows.inner_stride;
+}
+
+/// One row of a call.
 template <class Op>
-struct Rows {
-  const typename Op::T* in[Op::kInputs];  // each [rows, cols]
-  typename Op::T* out;                    // [rows, cols], or [rows]
-  std::int64_t rows, cols;
-  bool shift = true;  // load_columns may
+struct Row {
+  using T = typename Op::T;
+  using C = typename Op::C;
+  const T* in[Op::kInputs];
+  std::int64_t cols, limit;   // all elements, and those that are not cut off
+  const unsigned char* keep;  // of the mask, or null
+  const T* bias;
+
+  /// Row numbers past the last are rows without elements.
+  __device__ Row(const RowCall& call, std::int64_t number) {
+    const bool active = number < call.rows;
+    const std::int64_t row = active ? number : 0;
+    cols = limit = active ? call.cols : 0;
+#pragma unroll
+    for (int i = 0; i < Op::kInputs; ++i)
+      in[i] = static_cast<const T*>(call.in[i].data) + row_start(call.in[i], row, call.inner);
+    keep = nullptr;
+    bias = nullptr;
+    if constexpr (Op::kMasked) {
+      const RowMask& mask = call.mask;
+      if (mask.lengths != nullptr) cut(mask.lengths[row]);
+      if (mask.queries != 0) cut(row % mask.queries + mask.causal_offset + 1);
+      if (mask.keep.data != nullptr)
+        keep = static_cast<const unsigned char*>(mask.keep.data) + row_start(mask.keep, row, call.inner);
+      if (mask.bias.data != nullptr)
+        bias = static_cast<const T*>(mask.bias.data) + row_start(mask.bias, row, call.inner);
+    }
+  }
+
+  /// Masks the elements of the packet at this column.
+  template <int Count>
+  __device__ void mask(std::int64_t column, C (&x)[Count][Op::kInputs]) const {
+    if constexpr (Op::kMasked) {
+      if (keep != nullptr) {
+        const std::uint64_t flags = load_flags<Count>(keep + column, limit - column);
+#pragma unroll
+        for (int e = 0; e < Count; ++e)
+          if ((flags >> (8 * e) & 0xff) == 0) x[e][0] = Op::padding();
+      }
+      if (bias != nullptr) {
+        const Packet<T> packet = load_columns(bias, column, limit, true);
+#pragma unroll
+        for (int e = 0; e < Count; ++e) x[e][0] += static_cast<C>(widen(packet.element[e]));
+      }
+    }
+  }
+
+ private:
+  __device__ void cut(std::int64_t length) {
+    const std::int64_t most = length > 0 ? length : 0;
+    limit = most < limit ? most : limit;
+  }
 };
+
+/// Stores the results of the packet at this column, as store_columns() does. Every lane of the warp calls it.
+template <class Op>
+__device__ void store_results(const Op& op, const RowCall& call, std::int64_t row, std::int64_t column,
+                              std::int64_t end,
+                              const typename Op::C (&x)[Packet<typename Op::T>::kCount][Op::kInputs],
+                              const typename Op::Finish& finish, bool first, bool last) {
+  using T = typename Op::T;
+  using C = typename Op::C;
+  constexpr int kCount = Packet<T>::kCount, kResults = Op::kElementResults;
+  C y[kCount][kResults];
+#pragma unroll
+  for (int e = 0; e < kCount; ++e) op.results(x[e], column + e, finish, y[e]);
+#pragma unroll
+  for (int o = 0; o < kResults; ++o) {
+    const std::int64_t start = row_start(call.out[o], row, call.inner);
+    if constexpr (kCount == 8)
+      if (call.f32_out) {
+        float wide[kCount];
+#pragma unroll
+        for (int e = 0; e < kCount; ++e) wide[e] = y[e][o];
+        store_wide_columns(static_cast<float*>(call.out[o].data) + start, column, end, wide);
+        continue;
+      }
+    Packet<T> packet;
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) packet.element[e] = narrow<T>(y[e][o]);
+    store_columns(static_cast<T*>(call.out[o].data) + start, column, end, packet, first, last);
+  }
+}
+
+/// Stores what is one for the row; one thread calls it.
+template <class Op>
+__device__ void store_row_results(const Op& op, const RowCall& call, std::int64_t row,
+                                  const typename Op::Finish& finish) {
+  if constexpr (Op::kRowResults != 0) {
+    using T = typename Op::T;
+    typename Op::C y[Op::kRowResults];
+    op.row_results(finish, y);
+#pragma unroll
+    for (int o = 0; o < Op::kRowResults; ++o) {
+      if (call.row_out[o] == nullptr) continue;
+      if (sizeof(T) == 2 && call.f32_out)
+        static_cast<typename Op::C*>(call.row_out[o])[row] = y[o];
+      else
+        static_cast<T*>(call.row_out[o])[row] = narrow<T>(y[o]);
+    }
+  }
+}
 
 // ---------------------------------------------------------------- kernel: rows in registers
 
@@ -102,7 +238,7 @@ struct Rows {
 /// belong to a thread.
 template <class Op, int Packets, bool Block>
 __global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::T)) : kRowThreads)
-    row_registers_kernel(const __grid_constant__ Op op, const __grid_constant__ Rows<Op> call,
+    row_registers_kernel(const __grid_constant__ Op op, const __grid_constant__ RowCall call, bool shift,
                          int threads_log2) {
   using T = typename Op::T;
   using C = typename Op::C;
@@ -119,47 +255,57 @@ __global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::
   const int of_block = Block ? 1 : kRowThreads >> threads_log2;
   for (std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * of_block; first < call.rows;
        first += static_cast<std::int64_t>(gridDim.x) * of_block) {
-    const std::int64_t row = first + (Block ? 0 : threadIdx.x >> threads_log2);
-    const std::int64_t cols = row < call.rows ? call.cols : 0, start = row < call.rows ? row * call.cols : 0;
+    const std::int64_t number = first + (Block ? 0 : threadIdx.x >> threads_log2);
+    const bool active = number < call.rows;
+    const Row<Op> row(call, number);
+    const Op own = op.of_row(active ? number : 0);
 
-    C x[Packets * kCount][Op::kInputs];
+    C x[Packets][kCount][Op::kInputs];
 #pragma unroll
     for (int k = 0; k < Packets; ++k) {
       const std::int64_t column = (rank + static_cast<std::int64_t>(k) * threads) * kCount;
 #pragma unroll
       for (int i = 0; i < Op::kInputs; ++i) {
         Packet<T> packet;
-        if (column < cols) packet = load_columns(call.in[i] + start, column, cols, call.shift);
+        if (column < row.limit) packet = load_columns(row.in[i], column, row.limit, shift);
 #pragma unroll
         for (int e = 0; e < kCount; ++e)
-          x[k * kCount + e][i] = column + e < cols ? static_cast<C>(widen(packet.element[e])) : Op::padding();
+          x[k][e][i] = column + e < row.limit ? static_cast<C>(widen(packet.element[e])) : Op::padding();
       }
     }
-    if (call.shift) warp_barrier();  // a neighbour's elements have been read
+    if constexpr (Op::kMasked) {
+      if (row.keep != nullptr || row.bias != nullptr) {
+#pragma unroll
+        for (int k = 0; k < Packets; ++k)
+          row.mask((rank + static_cast<std::int64_t>(k) * threads) * kCount, x[k]);
+      }
+    }
+    if (shift) warp_barrier();  // a neighbour's elements have been read
 
     auto peak = Op::Peak::none();
 #pragma unroll
-    for (int e = 0; e < Packets * kCount; ++e) peak = peak.merged(Op::peak(x[e]));
+    for (int k = 0; k < Packets; ++k)
+#pragma unroll
+      for (int e = 0; e < kCount; ++e) peak = peak.merged(Op::peak(x[k][e]));
     if constexpr (!std::is_empty_v<typename Op::Peak>) peak = reduce(peak);
-    const auto state = op.state(peak);
+    const auto state = own.state(peak);
     auto sums = Op::Sums::none();
 #pragma unroll
-    for (int e = 0; e < Packets * kCount; ++e) x[e][0] = op.add(x[e], state, sums);
-    const auto finish = op.finish(peak, state, reduce(sums));
+    for (int k = 0; k < Packets; ++k) {
+      const std::int64_t column = (rank + static_cast<std::int64_t>(k) * threads) * kCount;
+#pragma unroll
+      for (int e = 0; e < kCount; ++e) own.add(x[k][e], column + e, state, sums);
+    }
+    const auto finish = own.finish(peak, state, reduce(sums));
 
-    if constexpr (Op::kOneResult) {
-      if (rank == 0 && row < call.rows) call.out[row] = narrow<T>(op.row_result(finish));
-    } else {
+    if (rank == 0 && active) store_row_results(own, call, number, finish);
+    if constexpr (Op::kElementResults != 0) {
+      const unsigned lane = threadIdx.x % kWarpSize;
 #pragma unroll
-      for (int k = 0; k < Packets; ++k) {
-        const std::int64_t column = (rank + static_cast<std::int64_t>(k) * threads) * kCount;
-        Packet<T> packet;
-#pragma unroll
-        for (int e = 0; e < kCount; ++e) packet.element[e] = narrow<T>(op.result(x[k * kCount + e], finish));
-        const unsigned lane = threadIdx.x % kWarpSize;
-        store_columns(call.out + start, column, cols, packet, rank == 0 || lane == 0,
-                      rank == threads - 1 || lane == kWarpSize - 1);
-      }
+      for (int k = 0; k < Packets; ++k)
+        store_results(own, call, active ? number : 0,
+                      (rank + static_cast<std::int64_t>(k) * threads) * kCount, row.cols, x[k], finish,
+                      rank == 0 || lane == 0, rank == threads - 1 || lane == kWarpSize - 1);
     }
   }
 }
@@ -194,13 +340,13 @@ struct SliceArguments {
   std::int64_t slice_packets, row_packets;
   bool keeps;          // dynamic shared memory holds the slice of every input
   bool sums, results;  // what this launch does; kLaunches does one after the other
-  void* states;        // [concurrent rows (kLaunches: rows), slices] of SliceState
+  bool shift;          // load_columns may
 };
 
 /// `slices` blocks share a row. Each packet is loaded, summed up and finished by one thread.
 template <class Op>
 __global__ void __launch_bounds__(kSliceThreads, 1)
-    row_slices_kernel(const __grid_constant__ Op op, const __grid_constant__ Rows<Op> call,
+    row_slices_kernel(const __grid_constant__ Op op, const __grid_constant__ RowCall call,
                       const __grid_constant__ SliceArguments slicing) {
   using T = typename Op::T;
   using C = typename Op::C;
@@ -213,17 +359,19 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
   const std::int64_t group = blockIdx.x / static_cast<unsigned>(slicing.slices),
                      groups = gridDim.x / static_cast<unsigned>(slicing.slices);
   const std::int64_t first = slice * slicing.slice_packets, left = slicing.row_packets - first;
-  const std::int64_t own = left < slicing.slice_packets ? (left > 0 ? left : 0) : slicing.slice_packets;
+  const std::int64_t packets = left < slicing.slice_packets ? (left > 0 ? left : 0) : slicing.slice_packets;
 
   // All blocks of a grid go round alike: they meet at its barrier.
   for (std::int64_t done = 0; done < call.rows; done += groups) {
-    const std::int64_t row = done + group;
-    const bool active = row < call.rows;
+    const std::int64_t number = done + group;
+    const bool active = number < call.rows;
     if (!active && slicing.scope != RowScope::kGrid) break;
-    const std::int64_t start = active ? row * call.cols : 0, cols = active ? call.cols : 0;
-    auto* states = static_cast<SliceState<Op>*>(slicing.states);
+    const Row<Op> row(call, number);
+    const Op own = op.of_row(active ? number : 0);
+    // [concurrent rows (kLaunches: rows), slices]
+    auto* states = static_cast<SliceState<Op>*>(call.scratch);
     if (states != nullptr)
-      states += (slicing.scope == RowScope::kLaunches ? row : group) * std::int64_t{slicing.slices};
+      states += (slicing.scope == RowScope::kLaunches ? number : group) * std::int64_t{slicing.slices};
 
     const auto load = [&](std::int64_t k, C(&x)[kCount][Op::kInputs], bool again) {
       const std::int64_t column = (first + k) * kCount;
@@ -233,13 +381,14 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
         if (again && slicing.keeps) {
           packet = kept[k * Op::kInputs + i];
         } else {
-          packet = load_columns(call.in[i] + start, column, cols, call.shift);
+          packet = load_columns(row.in[i], column, row.limit, slicing.shift);
           if (slicing.keeps) kept[k * Op::kInputs + i] = packet;
         }
 #pragma unroll
         for (int e = 0; e < kCount; ++e)
-          x[e][i] = column + e < cols ? static_cast<C>(widen(packet.element[e])) : Op::padding();
+          x[e][i] = column + e < row.limit ? static_cast<C>(widen(packet.element[e])) : Op::padding();
       }
+      row.mask(column, x);
     };
 
     SliceState<Op> total{Op::Peak::none(), Op::Sums::none()};
@@ -247,7 +396,7 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
       constexpr bool kPeak = !std::is_empty_v<typename Op::Peak>;
       if constexpr (kPeak) {
 #pragma unroll 8
-        for (std::int64_t k = threadIdx.x; k < own; k += kThreads) {
+        for (std::int64_t k = threadIdx.x; k < packets; k += kThreads) {
           C x[kCount][Op::kInputs];
           load(k, x, false);
 #pragma unroll
@@ -255,13 +404,13 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
         }
         total.peak = reduce_block(total.peak, peaks);
       }
-      const auto state = op.state(total.peak);
+      const auto state = own.state(total.peak);
 #pragma unroll kPeak ? 1 : 4
-      for (std::int64_t k = threadIdx.x; k < own; k += kThreads) {
+      for (std::int64_t k = threadIdx.x; k < packets; k += kThreads) {
         C x[kCount][Op::kInputs];
         load(k, x, kPeak);
 #pragma unroll
-        for (int e = 0; e < kCount; ++e) op.add(x[e], state, total.sums);
+        for (int e = 0; e < kCount; ++e) own.add(x[e], (first + k) * kCount + e, state, total.sums);
       }
       total.sums = reduce_block(total.sums, partial_sums);
     }
@@ -270,7 +419,7 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
       case RowScope::kCluster: {
         if (threadIdx.x == 0) own_state = total;
         cluster_barrier();
-        total = merge_slices(op, slicing.slices, [&](int i) { return *in_cluster(&own_state, i); });
+        total = merge_slices(own, slicing.slices, [&](int i) { return *in_cluster(&own_state, i); });
         cluster_barrier();  // own_state is free again, and may go
         break;
       }
@@ -278,7 +427,7 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
       case RowScope::kLaunches:
         if (slicing.sums && threadIdx.x == 0) states[slice] = total;
         if (slicing.scope == RowScope::kGrid) grid_barrier();
-        if (slicing.results) total = merge_slices(op, slicing.slices, [&](int i) { return states[i]; });
+        if (slicing.results) total = merge_slices(own, slicing.slices, [&](int i) { return states[i]; });
         if (slicing.scope == RowScope::kGrid && done + groups < call.rows)
           grid_barrier();  // states are free again
         break;
@@ -287,107 +436,28 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
     }
     if (!slicing.results || !active) continue;
 
-    const auto finish = op.finish(total.peak, op.state(total.peak), total.sums);
-    if constexpr (Op::kOneResult) {
-      if (slice == 0 && threadIdx.x == 0) call.out[row] = narrow<T>(op.row_result(finish));
-    } else {
-      const auto state = op.state(total.peak);
+    const auto state = own.state(total.peak);
+    const auto finish = own.finish(total.peak, state, total.sums);
+    if (slice == 0 && threadIdx.x == 0) store_row_results(own, call, number, finish);
+    if constexpr (Op::kElementResults != 0) {
       const unsigned lane = threadIdx.x % kWarpSize;
-      for (std::int64_t base = 0; base < own; base += kThreads) {
+      const std::int64_t end = (first + packets) * kCount;
+      for (std::int64_t base = 0; base < packets; base += kThreads) {
         const std::int64_t k = base + threadIdx.x, column = (first + k) * kCount;
-        Packet<T> packet;
-        if (k < own) {
-          C x[kCount][Op::kInputs];
+        C x[kCount][Op::kInputs] = {};
+        if (k < packets) {
           load(k, x, true);
           auto unused = Op::Sums::none();
 #pragma unroll
-          for (int e = 0; e < kCount; ++e) {
-            x[e][0] = op.add(x[e], state, unused);
-            packet.element[e] = narrow<T>(op.result(x[e], finish));
-          }
+          for (int e = 0; e < kCount; ++e) own.add(x[e], column + e, state, unused);
         }
         if (!slicing.keeps)
           warp_barrier();  // a neighbour's elements have been read, which may be this one's to store
-        const std::int64_t end = (first + own) * kCount;
-        store_columns(call.out + start, column, end < cols ? end : cols, packet,
+        store_results(own, call, number, column, end < row.cols ? end : row.cols, x, finish,
                       threadIdx.x == 0 || lane == 0, threadIdx.x == kThreads - 1 || lane == kWarpSize - 1);
       }
     }
   }
-}
-
-// ---------------------------------------------------------------- launchers
-
-/// Bytes of scratch that launch_rows takes.
-template <class Op>
-std::size_t rows_scratch(std::int64_t rows, std::int64_t cols) {
-  const RowDevice device = row_device();
-  const RowPlan plan = plan_row(cols, sizeof(typename Op::T), Op::kInputs, device);
-  if (plan.scope == RowScope::kLaunches)
-    return static_cast<std::size_t>(rows * plan.slices) * sizeof(SliceState<Op>);
-  return plan.scope == RowScope::kGrid ? row_blocks(rows, plan, device) * sizeof(SliceState<Op>) : 0;
-}
-
-template <class Op>
-Status launch_rows(const Op& op, Rows<Op> call, void* scratch, Stream stream) {
-  using T = typename Op::T;
-  constexpr int kMost = row_registers(sizeof(T), Op::kInputs) / Packet<T>::kCount;
-  const RowDevice device = row_device();
-  const RowPlan plan = plan_row(call.cols, sizeof(T), Op::kInputs, device);
-  const unsigned blocks = row_blocks(call.rows, plan, device);
-  // What is read again must not have been written by a neighbour.
-  call.shift = true;
-  if (plan.scope >= RowScope::kSlice && plan.shared_bytes == 0)
-    for (const T* in : call.in) call.shift = call.shift && in != call.out;
-  switch (plan.scope) {
-    case RowScope::kLanes:
-      switch (plan.packets) {
-        case 1:
-          return launch(row_registers_kernel<Op, 1, false>, blocks, kRowThreads, stream, op, call,
-                        plan.threads_log2);
-        case 2:
-          return launch(row_registers_kernel<Op, 2, false>, blocks, kRowThreads, stream, op, call,
-                        plan.threads_log2);
-        case 4:
-          if constexpr (kMost >= 4)
-            return launch(row_registers_kernel<Op, 4, false>, blocks, kRowThreads, stream, op, call,
-                          plan.threads_log2);
-          break;
-        default:
-          if constexpr (kMost >= 8)
-            return launch(row_registers_kernel<Op, 8, false>, blocks, kRowThreads, stream, op, call,
-                          plan.threads_log2);
-      }
-      return cudaErrorInvalidValue;
-    case RowScope::kBlock:
-      return launch(row_registers_kernel<Op, kMost, true>, blocks, 1u << plan.threads_log2, stream, op, call,
-                    plan.threads_log2);
-    default:
-      break;
-  }
-  SliceArguments slicing{plan.scope,
-                         plan.slices,
-                         plan.slice_packets,
-                         divide_up(call.cols, Packet<T>::kCount),
-                         plan.shared_bytes != 0,
-                         true,
-                         true,
-                         scratch};
-  LaunchShape shape{.blocks = blocks,
-                    .threads = kSliceThreads,
-                    .shared_bytes = static_cast<std::size_t>(plan.shared_bytes),
-                    .shared_limit = static_cast<std::size_t>(device.shared_bytes)};
-  if (plan.scope == RowScope::kCluster) shape.cluster = static_cast<unsigned>(plan.slices);
-  shape.cooperative = plan.scope == RowScope::kGrid;
-  if (plan.scope != RowScope::kLaunches)
-    return launch(row_slices_kernel<Op>, shape, stream, op, call, slicing);
-  slicing.results = false;
-  if (const Status status = launch(row_slices_kernel<Op>, shape, stream, op, call, slicing);
-      status != cudaSuccess)
-    return status;
-  slicing.sums = false;
-  slicing.results = true;
-  return launch(row_slices_kernel<Op>, shape, stream, op, call, slicing);
 }
 
 }  // namespace actium::kernels

@@ -1,7 +1,7 @@
 #pragma once
 // The dense Jacobian: J_ij = p_i (delta_ij - p_j) / T. Bytes moved: one write; p comes from the caches. One
 // block a row of it.
-#include "launch.hpp"
+#include "launch_rows.hpp"
 #include "softmax/division.cuh"
 #include "softmax/plan_rows.hpp"
 

@@ -1,0 +1,60 @@
+#pragma once
+// The bridge to the kernels of softmax and its relatives, as launch.hpp is to the others.
+#include <actium/empty_row.hpp>
+
+#include "launch.hpp"
+
+namespace actium::kernels {
+
+// Softmax and its relatives. A row is the elements along one axis; rows are numbered by the other axes in
+// order of their indices: row o * inner + i, where i < inner counts the later of them.
+
+/// Element c of row o * inner + i is data[o * outer_stride + i * inner_stride + c * col_stride]. Strides may
+/// be 0 where nothing is written.
+struct AnyRows {
+  void* data = nullptr;
+  std::int64_t outer_stride = 0, inner_stride = 0, col_stride = 1;
+};
+
+/// Which elements of a row take part; the others are as logits of -inf.
+struct RowMask {
+  AnyRows keep = {};                      // of bool: those that are true
+  AnyRows bias = {};                      // of the logits' type, added to them
+  const std::int64_t* lengths = nullptr;  // [rows]: the first so many, 0 for less than that
+  std::int64_t queries = 0;               // not 0: the first row % queries + causal_offset + 1
+  std::int64_t causal_offset = 0;
+};
+
+struct RowCall {
+  std::int64_t rows = 0, cols = 0, inner = 1;
+  double temperature = 1;
+  const void* temperatures = nullptr;  // [rows] of f64 for f64, else f32; in place of `temperature`
+  EmptyRow empty = EmptyRow::kZeros;
+  RowMask mask = {};
+  AnyRows in[3] = {};       // inputs, as each launcher names them
+  AnyRows out[2] = {};      // may be exactly an input
+  void* row_out[2] = {};    // [rows]
+  bool f32_out = false;     // results of f16 and bf16 inputs are f32
+  void* scratch = nullptr;  // the launcher's scratch function tells how much, 16-byte aligned
+};
+
+/// What one softmax launch writes.
+enum class SoftmaxResult : std::uint8_t { kProbability, kLogProbability, kLogSumExp, kEntropy };
+
+/// in: z. out: the probabilities; row_out: the statistics.
+template <class T>
+Status launch_softmax(SoftmaxResult result, const RowCall& call, Stream stream);
+template <class T>
+std::size_t softmax_scratch(const RowCall& call);
+/// in: p, tz; out: tp. softmax_vjp and softmax_jvp: the Jacobian is symmetric, so they are one map.
+template <class T>
+Status launch_softmax_jvp(const RowCall& call, Stream stream);
+template <class T>
+std::size_t softmax_jvp_scratch(const RowCall& call);
+template <class T>
+Status launch_softmax_jacobian(double temperature,
+                               const T* p,   // [rows, cols]
+                               T* jacobian,  // [rows, cols, cols]
+                               std::int64_t rows, std::int64_t cols, Stream stream);
+
+}  // namespace actium::kernels
