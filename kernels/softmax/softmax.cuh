@@ -91,6 +91,7 @@ struct Softmax {
     Finish f;
     f.max = peak.number;
     if (peak.number == Max::identity<C>()) {
+      if (R == SoftmaxResult::kLogProbability) f.max = 0;  // so that no difference is inf - inf
       f.reciprocal = f.log_sum = f.mean = 0;
       f.least = empty;
       return f;
