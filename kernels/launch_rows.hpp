@@ -51,6 +51,14 @@ template <class T>
 Status launch_softmax_jvp(const RowCall& call, Stream stream);
 template <class T>
 std::size_t softmax_jvp_scratch(const RowCall& call);
+/// in: z; out: p.
+template <class T>
+Status launch_sparsemax(const RowCall& call, Stream stream);
+/// in: p, dp; out: dz.
+template <class T>
+Status launch_sparsemax_vjp(const RowCall& call, Stream stream);
+template <class T>
+std::size_t sparsemax_vjp_scratch(const RowCall& call);
 template <class T>
 Status launch_softmax_jacobian(double temperature,
                                const T* p,   // [rows, cols]

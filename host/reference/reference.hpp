@@ -49,6 +49,9 @@ void entropy(const ConstTensorView& z, const TensorView& result, const SoftmaxOp
 /// p broadcasts to the shape of tz.
 void softmax_jvp(const ConstTensorView& p, const ConstTensorView& tz, const TensorView& tp,
                  const SoftmaxOptions& options, int threads);
+void sparsemax(const ConstTensorView& z, const TensorView& p, const SoftmaxOptions& options, int threads);
+void sparsemax_vjp(const ConstTensorView& p, const ConstTensorView& dp, const TensorView& dz,
+                   const SoftmaxOptions& options, int threads);
 void softmax_jacobian(const ConstTensorView& p, const TensorView& jacobian, double temperature, int threads);
 
 }  // namespace actium::reference

@@ -119,4 +119,14 @@ constexpr int strided_warps(std::int64_t cols) {
       std::min<std::int64_t>(std::int64_t{1} << ceil_log2(divide_up(cols, kStridedBatch)), kStridedWarps));
 }
 
+// ---------------------------------------------------------------- sparsemax
+
+inline constexpr int kSparsemaxThreads = 256;  // of a block that has one row, at most
+inline constexpr int kSparsemaxKept = 8;       // elements that a thread keeps in registers
+
+constexpr unsigned sparsemax_threads(std::int64_t cols) {
+  return static_cast<unsigned>(std::clamp<std::int64_t>(
+      std::int64_t{1} << ceil_log2(divide_up(cols, kSparsemaxKept)), kWarpSize, kSparsemaxThreads));
+}
+
 }  // namespace actium::kernels
