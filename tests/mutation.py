@@ -56,7 +56,7 @@ DECLARATION = r'(?:return \w|case|template|for|if|const|static|auto|Packet<|Pair
 STATEMENT = re.compile(r'(?:^ *|(?<=\)) |(?<=else) )((?!' + DECLARATION + r')\*?\w[^;{}#=]*?(?: ?[-+*/%]?= (?:[^;{]|\{[^;{}\n]*\})*|\([^;]*\)|);)', re.M)
 DEAD = [r'//[^\n]*', r'/\*.*?\*/', r'#ifdef __CUDA_ARCH__.*?#else', r'#ifndef ACTIUM_SHARED.*?#endif', r'"[^"\n]*"',
         r'^[ ]*#(?:[^\n]*\\\n)*[^\n]*', r'static_assert\([^;]*;', r'^ *(?:template|using|struct) [^\n]*',
-        r'__launch_bounds__\([^)]*\)', r'ElementwiseTensors<[^>]*>']
+        r'__launch_bounds__\([^)]*\)', r'ElementwiseTensors<[^>]*>', r'(?<=[a-z]), 0(?=\})']  # the last: the stride of one row
 Mutant = collections.namedtuple('Mutant', 'file line old new text')
 
 
@@ -83,7 +83,8 @@ def mutants_of(root, file):
         mutated = text[:start] + new + text[end:]
         first, last = text.rfind('\n', 0, start) + 1, text.find('\n', end)
         old_line, new_line = (' '.join(part.split()) for part in (text[first:last], mutated[first:len(mutated) - len(text) + last]))
-        found.setdefault((first, new_line), Mutant(file, text.count('\n', 0, start) + 1, old_line, new_line, mutated))
+        if new_line != old_line:  # two zeros exchanged are the same code
+            found.setdefault((first, new_line), Mutant(file, text.count('\n', 0, start) + 1, old_line, new_line, mutated))
     return [found[key] for key in sorted(found)]
 
 
@@ -157,14 +158,17 @@ class Tree:
         status, output = shell(link.replace(f'-o {LIBRARY}', ' '.join(map(str, [f'-o {folder}/libactium_emulated.so', *objects]))), self.build)
         return status == 0 or sys.exit(output)
 
-    def checks(self, units):
-        """(suite, environment) of every check, the quickest to fail first."""
+    def suites(self, units):
         names = {SUITE_OF[next(start for start in SUITES if pathlib.Path(unit).name.startswith(start))] for unit in units}
         names |= {'elementwise_kernels'} if 'activation' in names else set()  # strides
-        suites = [s for s in dict.fromkeys(SUITE_OF.values()) if s in names]
+        return [s for s in dict.fromkeys(SUITE_OF.values()) if s in names]
+
+    def checks(self, units):
+        """(suite, environment) of every check, the quickest to fail first."""
+        suites = self.suites(units)
         checks = [(s, QUICK | order) for order in ORDERS for s in suites] + [(s, QUICK | FORWARD) for s in ('schedules', 'large')]
         full = [] if self.sanitized else [(s, FORWARD) for s in suites]
-        last = ['kernel_gaps'] + (['softmax_rows'] if 'softmax' in names else [])
+        last = ['kernel_gaps'] + (['softmax_rows'] if 'softmax' in suites else [])
         return checks + full + [(s, QUICK | FORWARD) for s in last]
 
     def failure(self, folder, check):
@@ -191,13 +195,13 @@ def verdict(trees, mutant):
         shutil.copytree(trees[0].root / 'kernels', folder / 'kernels')
         (folder / mutant.file).write_text(mutant.text)
         for tree in trees:
-            # First one file and the checks most likely to fail; of the others f16 is like bf16, and f64 like f32.
+            # First what is quick to compile and the checks most likely to fail; of the others f16 is like bf16, and f64 like f32.
             units = [u for u in tree.units(mutant.file) if not re.search(ALIKE, u)]
-            first = [u for u in units if '_f32' in u][-1:] or units
-            for some in (units,) if tree.sanitized or first == units else (first, units):
+            stages = [[u for u in units if '_f32' in u][-1:], [u for u in units if '/activation_' not in u]]
+            for some in (units,) if tree.sanitized else [s for s in stages if s and s != units] + [units]:
                 if not tree.make(some, folder):
                     return 'uncompilable', ''
-                for suite, env in tree.checks(some)[:1 if some is first and some != units else None]:
+                for suite, env in tree.checks(some)[:None if some == units else len(tree.suites(some))]:
                     if kind := tree.failure(folder, (suite, env)):
                         return kind, suite
     return 'survived', ''
