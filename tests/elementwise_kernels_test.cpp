@@ -980,8 +980,11 @@ TEST(Plain, ForwardMany) {
       std::mt19937_64 random(kSeed);
       std::vector<std::unique_ptr<Memory>> xs, ys;
       std::vector<kernels::ManyTensor<T>> list;
-      for (int i = 0; i < 2 * kernels::kManyTensors + 3; ++i) {
-        const std::int64_t lengths[] = {1, 2, 5, 100, 511, 1024, 3000, 4096, 9000};
+      // Three launches: the last of few, or of as many as there may be.
+      const int tensors =
+          kernels::kManyTensors * (size_of(dtype) == 4 ? 3 : 2) + (size_of(dtype) == 4 ? 0 : 3);
+      for (int i = 0; i < tensors; ++i) {
+        const std::int64_t lengths[] = {1, 2, 5, 100, 511, 1024, 3000, 4095, 4096, 9000};
         const Extent extent{1, lengths[random() % std::size(lengths)]};
         std::vector<double> values(static_cast<std::size_t>(extent.cols));
         for (double& v : values) v = static_cast<double>(random() % 2000) / 256 - 4;

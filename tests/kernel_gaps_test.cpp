@@ -1,8 +1,12 @@
 // What mutation testing found unchecked (docs/mutation.md): grids that are too small for the work, so that
-// blocks stride; scratch memory of the promised size and not a byte more; and the ends of the ranges.
+// blocks stride; scratch memory of the promised size and not a byte more; what lies past the end of a
+// tensor; and the ends of the ranges.
 #include <gtest/gtest.h>
 #include <actium/actium.hpp>
 #include <actium/propagation.hpp>
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmath>
 
@@ -10,8 +14,11 @@
 
 #include "dispatch.hpp"
 #include "emulator/emulator.hpp"
+#include "kernels/launch.hpp"
 #include "kernels/launch_propagation.hpp"
+#include "kernels/plan.hpp"
 #include "kernels/propagation/plan_propagation.hpp"
+#include "reference/philox.hpp"
 #include "support/samples.hpp"
 
 namespace {
@@ -150,6 +157,25 @@ TEST_F(StridingTest, SignalStatistics) {
   for (void* p : {moments, scratch}) cudaFree(p);
 }
 
+// A list's tensors have as many blocks as the largest grid, in one launch, or one more, in two.
+TEST_F(StridingTest, ForwardMany) {
+  constexpr std::int64_t kTile = kernels::kElementwiseThreads * kernels::kPacketsPerThread<1> * 4;
+  const Tensor x(ctx, DType::kF32, {(kGrid - 1) * kTile}), last(ctx, DType::kF32, {kTile + 1});
+  put<float>(last, 0, {-1, 1});
+  for (const std::int64_t count : {kTile, kTile + 1}) {
+    const kernels::ManyTensor<float> list[] = {
+        {x.view().data_as<float>(), const_cast<float*>(x.view().data_as<float>()), (kGrid - 1) * kTile},
+        {last.view().data_as<float>(), const_cast<float*>(last.view().data_as<float>()), count}};
+    only({count == kTile ? std::uint64_t{kGrid - 1} : 0});
+    const auto launches = emulator::counters().launches;
+    ASSERT_EQ(kernels::launch_forward_many<float>({ActivationKind::identity, {}}, list, 2, nullptr),
+              cudaSuccess);
+    ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    EXPECT_EQ(emulator::counters().launches - launches, count == kTile ? 1u : 2u);
+    EXPECT_EQ(get<float>(last, 0, 2), (std::vector<float>{-1, 1}));
+  }
+}
+
 // The kernels stay inside the scratch memory that signal_statistics_scratch() asks for.
 TEST(Scratch, SignalStatisticsNeedsNoMore) {
   for (const DType dtype : kDTypes) {
@@ -187,6 +213,151 @@ TEST(Scratch, SignalStatisticsNeedsNoMore) {
       }
     });
   }
+}
+
+// ---------------------------------------------------------------- the fused elementwise kernels
+
+kernels::AnyMatrix any(const Tensor& t) { return {const_cast<void*>(t.view().data()), 0, t.dtype()}; }
+
+// A thread takes five groups and loads two, four or eight at a time: of the last batch some are another
+// tile's. In place, so that a group taken twice shows.
+TEST(Fused, StepsThatBatchesDoNotDivide) {
+  const Context ctx = Context::cuda();
+  const std::int64_t count = 5 * kernels::kWalkTiles * kernels::kWalkThreads * kernels::kGroup;
+  const auto plan = kernels::plan_walk(1, count);
+  ASSERT_EQ(plan.steps, 5);
+  for (const DType dtype : {DType::kBF16, DType::kF32, DType::kF64})
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      SCOPED_TRACE(to_string(dtype));
+      const Tensor x(ctx, dtype, {count});
+      const auto shown = static_cast<std::size_t>(2 * plan.tile_columns);
+      const TensorView first(const_cast<T*>(x.view().data_as<T>()), Shape{2 * plan.tile_columns});
+      std::vector<T> got(shown), want(shown, T(1.0));
+      std::fill(want.begin(), want.begin() + plan.tile_columns, T(2.0));
+      for (const bool backwards : {false, true}) {
+        copy(ctx, std::vector<T>(shown, T(1.0)), first);
+        const emulator::Options before = emulator::options();
+        emulator::options().only = {0};
+        kernels::FusedForward forward{.f = {ActivationKind::identity, {}}, .extent = {1, count}};
+        forward.x = forward.y = any(x);
+        kernels::FusedBackward backward{.f = forward.f, .extent = forward.extent};
+        backward.x = backward.dy = backward.dx = any(x);
+        forward.scale = backward.scale = 2;
+        ASSERT_EQ(backwards ? kernels::launch_fused_backward(backward, nullptr)
+                            : kernels::launch_fused_forward(forward, nullptr),
+                  cudaSuccess);
+        ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+        emulator::options() = before;
+        copy(ctx, ConstTensorView(first.data(), dtype, first.shape()), got);
+        for (std::size_t i = 0; i < shown; ++i)
+          ASSERT_EQ(static_cast<double>(got[i]), static_cast<double>(want[i])) << i;
+      }
+    });
+}
+
+// An element is dropped if its random word is below the threshold, and kept if it is the threshold.
+TEST(Fused, DropoutAtTheThreshold) {
+  const Context ctx = Context::cuda();
+  const Tensor x(ctx, std::vector<float>(4, 1.0f));
+  Tensor y(ctx, DType::kF32, {4});
+  for (std::size_t e = 0; e < 4; ++e)
+    for (const unsigned above : {0u, 1u}) {
+      kernels::FusedForward forward{.f = {ActivationKind::identity, {}}, .extent = {1, 4}};
+      forward.dropout = {.threshold = reference::philox_word({.seed = 7, .sequence = 5}, e) + above,
+                         .inverse_keep = 2,
+                         .seed = 7,
+                         .sequence = 5};
+      forward.x = any(x);
+      forward.y = any(y);
+      ASSERT_EQ(kernels::launch_fused_forward(forward, nullptr), cudaSuccess);
+      EXPECT_EQ(y.to_doubles(ctx)[e], above != 0 ? 0 : 2) << e;
+      kernels::FusedBackward backward{.f = forward.f, .extent = forward.extent};
+      backward.x = backward.dy = any(x);
+      backward.dx = any(y);
+      backward.dropout = forward.dropout;
+      ASSERT_EQ(kernels::launch_fused_backward(backward, nullptr), cudaSuccess);
+      EXPECT_EQ(y.to_doubles(ctx)[e], above != 0 ? 0 : 2) << e;
+    }
+}
+
+// Rows apart that are neither whole periods of the channels nor parts of one have no sums.
+TEST(Fused, SumsOfChannelsThatRowsCutThrough) {
+  const Context ctx = Context::cuda();
+  const Tensor x(ctx, DType::kF32, {11});
+  Tensor y(ctx, DType::kF32, {11}), sums(ctx, DType::kF32, {3});
+  kernels::FusedBackward backward{.f = {ActivationKind::prelu, {0.25}}, .extent = {2, 5}};
+  backward.x = backward.dy = any(x);
+  backward.dx = any(y);
+  backward.bias_map = {3, 2};
+  backward.dbias = any(sums);
+  EXPECT_EQ(kernels::launch_fused_backward(backward, nullptr), cudaErrorInvalidValue);
+  kernels::ParameterGradient gradient{.f = backward.f, .extent = backward.extent};
+  gradient.x = gradient.dy = any(x);
+  gradient.map = backward.bias_map;
+  gradient.dp = any(sums);
+  EXPECT_EQ(kernels::launch_parameter_gradient(gradient, nullptr), cudaErrorInvalidValue);
+}
+
+/// Numbers after which no memory is.
+template <class T>
+class LastInMemory {
+ public:
+  explicit LastInMemory(const std::vector<T>& values) : count_(std::ssize(values)) {
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), bytes = values.size() * sizeof(T);
+    bytes_ = (bytes + page - 1) / page * page;
+    memory_ = static_cast<std::byte*>(
+        mmap(nullptr, bytes_ + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    EXPECT_NE(memory_, MAP_FAILED);
+    EXPECT_EQ(mprotect(memory_ + bytes_, page, PROT_NONE), 0);
+    std::copy(values.begin(), values.end(), data());
+  }
+  LastInMemory(const LastInMemory&) = delete;
+  ~LastInMemory() { munmap(memory_, bytes_ + static_cast<std::size_t>(sysconf(_SC_PAGESIZE))); }
+  T* data() const { return reinterpret_cast<T*>(memory_ + bytes_) - count_; }
+  T operator[](std::int64_t i) const { return data()[i]; }
+  kernels::AnyMatrix any() const {
+    if constexpr (std::is_same_v<T, std::uint32_t>)
+      return {};
+    else
+      return {data(), count_, dtype_of<T>::value};
+  }
+
+ private:
+  std::int64_t count_;
+  std::size_t bytes_ = 0;
+  std::byte* memory_ = nullptr;
+};
+
+TEST(Fused, NothingIsReadFarPastTheEnd) {
+  for (const DType dtype : kDTypes)
+    for (const std::int64_t count : {1, 5, 33, 1000, 1024, 4099})
+      visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+        SCOPED_TRACE(std::string(to_string(dtype)) + " " + std::to_string(count));
+        const auto n = static_cast<std::size_t>(count);
+        const LastInMemory<T> x(normal_sample<T>(n, kSeed)), dy(normal_sample<T>(n, kSeed + 1)),
+            bias(std::vector<T>(n, T(0.5))), y(std::vector<T>(n, T(0.0))), dx(std::vector<T>(n, T(0.0)));
+        const LastInMemory<std::uint32_t> mask(std::vector<std::uint32_t>((n + 31) / 32, 0u));
+        kernels::FusedForward forward{.f = {ActivationKind::relu, {}}, .extent = {1, count}};
+        forward.x = x.any();
+        forward.y = y.any();
+        forward.bias = bias.any();
+        forward.residual = dy.any();
+        forward.bias_map = {count, 1};
+        forward.mask = mask.data();
+        ASSERT_EQ(kernels::launch_fused_forward(forward, nullptr), cudaSuccess);
+        kernels::FusedBackward backward{
+            .f = forward.f, .extent = {1, count}, .source = kernels::SlopeSource::kMask};
+        backward.mask = mask.data();
+        backward.dy = dy.any();
+        backward.dx = dx.any();
+        ASSERT_EQ(kernels::launch_fused_backward(backward, nullptr), cudaSuccess);
+        ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+        for (std::int64_t i = 0; i < count; ++i) {
+          const double biased = static_cast<double>(x[i]) + 0.5, gradient = static_cast<double>(dy[i]);
+          EXPECT_NEAR(static_cast<double>(y[i]), gradient + (biased > 0 ? biased : 0), 0.02) << i;
+          EXPECT_EQ(static_cast<double>(dx[i]), biased > 0 ? gradient : 0) << i;
+        }
+      });
 }
 
 // ---------------------------------------------------------------- the ends of the ranges
