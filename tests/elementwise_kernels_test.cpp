@@ -108,7 +108,9 @@ class Memory {
         (static_cast<std::size_t>((extent.rows - 1) * stride_ + extent.cols + offset)) * size_of(dtype) +
         2 * kGuard;
     first_ = kGuard + static_cast<std::size_t>(offset) * size_of(dtype);
-    host_.assign(bytes, std::byte{0x4d});
+    // Large negative numbers of every type, others in each tensor: no activation of one guard is another.
+    static unsigned tensors = 0;
+    host_.assign(bytes, static_cast<std::byte>(0xc1 + tensors++ % 31));
     EXPECT_EQ(cudaMalloc(reinterpret_cast<void**>(&device_), bytes), cudaSuccess);
     upload();
   }
