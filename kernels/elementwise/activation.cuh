@@ -6,11 +6,8 @@
 //   backward              dx = dy f'(x)
 //   jvp                   y = f(x), ty = tx f'(x)
 //   backward_of_backward  ddy = ddx f'(x), dx = ddx dy f''(x)
-#include <actium/device/activation_ops.cuh>
-
-#include "launch.hpp"
-
 #include "elementwise/elementwise.cuh"
+#include "elementwise/parameters.cuh"
 
 namespace actium::kernels {
 
@@ -23,7 +20,7 @@ using OpFor = std::conditional_t<sizeof(T) == 2, device::Op16<K>, device::Op<K>>
 template <ActivationKind K, class T>
 struct Forward {
   using C = Compute<T>;
-  device::Parameters<C> parameters;
+  const device::Parameters<C>& parameters;
   __device__ void operator()(const C (&in)[1], C (&out)[1]) const {
     out[0] = OpFor<K, T>::eval(in[0], parameters).value;
   }
@@ -32,7 +29,7 @@ struct Forward {
 template <ActivationKind K, class T>
 struct Backward {
   using C = Compute<T>;
-  device::Parameters<C> parameters;
+  const device::Parameters<C>& parameters;
   __device__ void operator()(const C (&in)[2], C (&out)[1]) const {
     const C x = in[0], dy = in[1];
     out[0] = dy * OpFor<K, T>::eval(x, parameters).slope;
@@ -42,7 +39,7 @@ struct Backward {
 template <ActivationKind K, class T>
 struct Jvp {
   using C = Compute<T>;
-  device::Parameters<C> parameters;
+  const device::Parameters<C>& parameters;
   __device__ void operator()(const C (&in)[2], C (&out)[2]) const {
     const C x = in[0], tx = in[1];
     const device::Jet<C> f = OpFor<K, T>::eval(x, parameters);
@@ -54,7 +51,7 @@ struct Jvp {
 template <ActivationKind K, class T>
 struct BackwardOfBackward {
   using C = Compute<T>;
-  device::Parameters<C> parameters;
+  const device::Parameters<C>& parameters;
   __device__ void operator()(const C (&in)[3], C (&out)[2]) const {
     const C x = in[0], dy = in[1], ddx = in[2];
     const device::Jet<C> f = OpFor<K, T>::eval(x, parameters);
@@ -70,16 +67,16 @@ namespace detail {
 template <template <ActivationKind, class> class Map, class T, int Inputs, int Outputs>
 Status launch_activation(const ActivationArguments& f, Extent extent,
                          const ElementwiseTensors<T, Inputs, Outputs>& tensors, Stream stream) {
+  ElementwiseKernel<T, Inputs, Outputs> kernel = nullptr;
   switch (f.kind) {
-#define ACTIUM_ACTIVATION(name, ...)                                                  \
-  case ActivationKind::name:                                                          \
-    return launch_elementwise(                                                        \
-        Map<ActivationKind::name, T>{                                                 \
-            device::make_parameters<ActivationKind::name, Compute<T>>(f.parameters)}, \
-        tensors, extent, stream);
+#define ACTIUM_ACTIVATION(name, ...)                                               \
+  case ActivationKind::name:                                                       \
+    kernel = elementwise_kernel<Map<ActivationKind::name, T>, T, Inputs, Outputs>; \
+    break;
 #include <actium/activations.def>
   }
-  return cudaErrorInvalidValue;
+  if (kernel == nullptr) return cudaErrorInvalidValue;
+  return launch_elementwise(kernel, parameters_of<Compute<T>>(f), tensors, extent, stream);
 }
 }  // namespace detail
 

@@ -1,5 +1,6 @@
 #pragma once
-// The engine of the plain elementwise operations: out[o][r, c] = map(in[0][r, c], in[1][r, c], ...).
+// The engine of the plain elementwise operations: out[o][r, c] = map(in[0][r, c], in[1][r, c], ...), with a
+// map that is made of an activation's parameters.
 //
 // Parallel shape: each row of the last output is cut into packets of 16 bytes at the output's own packet
 // boundaries, the first and the last of a row ragged. The packets of all rows stand in one sequence, a tile
@@ -7,6 +8,8 @@
 // and each output written once; an output may be exactly an input, because a thread loads all of its elements
 // before it stores any. Deterministic; no shared memory, no atomics. One 64-bit division a block, 32-bit
 // arithmetic inside it.
+#include <actium/device/activation_op.cuh>
+
 #include "launch.hpp"
 #include "simt.cuh"
 
@@ -140,20 +143,26 @@ __device__ void elementwise_block(const Map& map, const ElementwiseTensors<T, In
 
 // ---------------------------------------------------------------- kernel
 
-/// `map` is called as map(in, out) with arrays of Compute<T>.
+/// Map{parameters} is called as map(in, out) with arrays of Compute<T>.
 template <class Map, class T, int Inputs, int Outputs>
 __global__ void __launch_bounds__(kElementwiseThreads)
-    elementwise_kernel(const __grid_constant__ Map map,
+    elementwise_kernel(const __grid_constant__ device::Parameters<Compute<T>> parameters,
                        const __grid_constant__ ElementwiseTensors<T, Inputs, Outputs> tensors,
                        const __grid_constant__ ElementwisePlan plan) {
-  elementwise_block(map, tensors, plan, blockIdx.x);
+  elementwise_block(Map{parameters}, tensors, plan, blockIdx.x);
 }
 
 // ---------------------------------------------------------------- launcher
 
-template <class Map, class T, int Inputs, int Outputs>
-Status launch_elementwise(const Map& map, const ElementwiseTensors<T, Inputs, Outputs>& tensors,
-                          Extent extent, Stream stream) {
+template <class T, int Inputs, int Outputs>
+using ElementwiseKernel = void (*)(device::Parameters<Compute<T>>, ElementwiseTensors<T, Inputs, Outputs>,
+                                   ElementwisePlan);
+
+template <class T, int Inputs, int Outputs>
+Status launch_elementwise(ElementwiseKernel<T, Inputs, Outputs> kernel,
+                          const device::Parameters<Compute<T>>& parameters,
+                          const ElementwiseTensors<T, Inputs, Outputs>& tensors, Extent extent,
+                          Stream stream) {
   std::uintptr_t addresses[Inputs + Outputs];
   for (int i = 0; i < Inputs; ++i) addresses[i] = reinterpret_cast<std::uintptr_t>(tensors.in[i].data);
   for (int o = 0; o < Outputs; ++o)
@@ -161,8 +170,7 @@ Status launch_elementwise(const Map& map, const ElementwiseTensors<T, Inputs, Ou
   const ElementwisePlan plan =
       plan_elementwise(extent.rows, extent.cols, sizeof(T), addresses, Outputs,
                        tensors.out[Outputs - 1].row_stride, kPacketsPerThread<Inputs>);
-  return launch(elementwise_kernel<Map, T, Inputs, Outputs>, plan.blocks, kElementwiseThreads, stream, map,
-                tensors, plan);
+  return launch(kernel, plan.blocks, kElementwiseThreads, stream, parameters, tensors, plan);
 }
 
 }  // namespace actium::kernels

@@ -17,7 +17,7 @@ struct ManyTensors {
 
 template <ActivationKind K, class T>
 __global__ void __launch_bounds__(kElementwiseThreads)
-    forward_many_kernel(const __grid_constant__ Forward<K, T> map,
+    forward_many_kernel(const __grid_constant__ device::Parameters<Compute<T>> parameters,
                         const __grid_constant__ ManyTensors<T> many) {
   int low = 0, high = many.tensors - 1;  // of the last tensor whose first block is not beyond this one
   while (low < high) {
@@ -42,26 +42,26 @@ __global__ void __launch_bounds__(kElementwiseThreads)
   plan.apart_mask = x != y ? 1 : 0;
   const std::int64_t first = static_cast<std::int64_t>(block) * kTile - plan.misalignment;
   if (past(x) == past(y) && first >= 0 && first + kTile <= plan.cols) plan.inside_count = block + 1;
-  elementwise_block(map, ElementwiseTensors<T, 1, 1>{{{x, 0}}, {{y, 0}}}, plan, block);
+  elementwise_block(Forward<K, T>{parameters}, ElementwiseTensors<T, 1, 1>{{{x, 0}}, {{y, 0}}}, plan, block);
 }
 
 template <class T>
 Status launch_forward_many(const ActivationArguments& f, const ManyTensor<T>* tensors,
                            std::int64_t tensor_count, Stream stream) {
+  void (*kernel)(device::Parameters<Compute<T>>, ManyTensors<T>) = nullptr;
+  switch (f.kind) {
+#define ACTIUM_ACTIVATION(name, ...)                       \
+  case ActivationKind::name:                               \
+    kernel = forward_many_kernel<ActivationKind::name, T>; \
+    break;
+#include <actium/activations.def>
+  }
+  if (kernel == nullptr) return cudaErrorInvalidValue;
+  const device::Parameters<Compute<T>> parameters = parameters_of<Compute<T>>(f);
   ManyTensors<T> many{};
   std::int64_t blocks = 0;
-  const auto launch_list = [&]() -> Status {
-    switch (f.kind) {
-#define ACTIUM_ACTIVATION(name, ...)                                                            \
-  case ActivationKind::name:                                                                    \
-    return launch(forward_many_kernel<ActivationKind::name, T>, static_cast<unsigned>(blocks),  \
-                  kElementwiseThreads, stream,                                                  \
-                  Forward<ActivationKind::name, T>{                                             \
-                      device::make_parameters<ActivationKind::name, Compute<T>>(f.parameters)}, \
-                  many);
-#include <actium/activations.def>
-    }
-    return cudaErrorInvalidValue;
+  const auto launch_list = [&] {
+    return launch(kernel, static_cast<unsigned>(blocks), kElementwiseThreads, stream, parameters, many);
   };
   for (std::int64_t i = 0; i < tensor_count; ++i) {
     const ManyTensor<T>& tensor = tensors[i];

@@ -177,19 +177,19 @@ Status launch_fused_backward_in(const FusedBackward& call, Stream stream) {
   arguments.dropout_threshold = call.dropout.threshold;
   arguments.dropout_seed = call.dropout.seed;
   arguments.dropout_sequence = call.dropout.sequence;
-  const auto blocks = static_cast<unsigned>(plan.tiles());
-  Status status = cudaErrorInvalidValue;
+  arguments.parameters = parameters_of<C>(call.f);
+  void (*kernel)(FusedBackwardArguments<C>) = nullptr;
   switch (call.f.kind) {
-#define ACTIUM_ACTIVATION(name, ...)                                                                      \
-  case ActivationKind::name:                                                                              \
-    if (call.source == SlopeSource::kOutput && !kWorksFromOutput<ActivationKind::name, C>) break;         \
-    if (call.source == SlopeSource::kMask && !kHasMask<ActivationKind::name, C>) break;                   \
-    arguments.parameters = device::make_parameters<ActivationKind::name, C>(call.f.parameters);           \
-    status = launch(fused_backward_kernel<ActivationKind::name, C, Narrow>, blocks, kWalkThreads, stream, \
-                    arguments);                                                                           \
+#define ACTIUM_ACTIVATION(name, ...)                                                              \
+  case ActivationKind::name:                                                                      \
+    if (call.source == SlopeSource::kOutput && !kWorksFromOutput<ActivationKind::name, C>) break; \
+    if (call.source == SlopeSource::kMask && !kHasMask<ActivationKind::name, C>) break;           \
+    kernel = fused_backward_kernel<ActivationKind::name, C, Narrow>;                              \
     break;
 #include <actium/activations.def>
   }
+  if (kernel == nullptr) return cudaErrorInvalidValue;
+  const Status status = launch(kernel, static_cast<unsigned>(plan.tiles()), kWalkThreads, stream, arguments);
   if (status != cudaSuccess || call.dbias.data == nullptr) return status;
   return finish_channel_sum<C>(sum, arguments.partial, call.dbias, stream);
 }

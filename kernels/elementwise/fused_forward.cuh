@@ -182,17 +182,17 @@ Status launch_fused_forward_in(const FusedForward& call, Stream stream) {
                       : call.y.dtype == DType::kE5M2 ? C(e5m2::kLargest)
                                                      : std::numeric_limits<C>::infinity();
   arguments.tile_maximum = call.amax != nullptr ? static_cast<C*>(call.scratch) : nullptr;
-  const auto blocks = static_cast<unsigned>(plan.tiles());
-  Status status = cudaErrorInvalidValue;
+  arguments.parameters = parameters_of<C>(call.f);
+  void (*kernel)(FusedForwardArguments<C>) = nullptr;
   switch (call.f.kind) {
-#define ACTIUM_ACTIVATION(name, ...)                                                                     \
-  case ActivationKind::name:                                                                             \
-    arguments.parameters = device::make_parameters<ActivationKind::name, C>(call.f.parameters);          \
-    status = launch(fused_forward_kernel<ActivationKind::name, C, Narrow>, blocks, kWalkThreads, stream, \
-                    arguments);                                                                          \
+#define ACTIUM_ACTIVATION(name, ...)                                \
+  case ActivationKind::name:                                        \
+    kernel = fused_forward_kernel<ActivationKind::name, C, Narrow>; \
     break;
 #include <actium/activations.def>
   }
+  if (kernel == nullptr) return cudaErrorInvalidValue;
+  const Status status = launch(kernel, static_cast<unsigned>(plan.tiles()), kWalkThreads, stream, arguments);
   if constexpr (std::is_same_v<C, double>) {
     return status;  // an 8-bit y is computed in f32
   } else {

@@ -85,19 +85,18 @@ Status launch_parameter_gradient_in(const ParameterGradient& call, Stream stream
   arguments.batch = batch_of(arguments.in);
   arguments.partial = static_cast<PairSum<C>*>(call.scratch);
   arguments.partial_count = sum.count;
-  const auto blocks = static_cast<unsigned>(sum.walk.tiles());
-  Status status = cudaErrorInvalidValue;
+  arguments.parameters = parameters_of<C>(call.f);
+  void (*kernel)(ParameterGradientArguments<C>) = nullptr;
   switch (call.f.kind) {
-#define ACTIUM_ACTIVATION(name, ...)                                                                    \
-  case ActivationKind::name:                                                                            \
-    if constexpr (kParameterCount < ActivationKind::name >> 0) {                                        \
-      arguments.parameters = device::make_parameters<ActivationKind::name, C>(call.f.parameters);       \
-      status = launch(parameter_gradient_kernel<ActivationKind::name, C>, blocks, kWalkThreads, stream, \
-                      arguments);                                                                       \
-    }                                                                                                   \
+#define ACTIUM_ACTIVATION(name, ...)                               \
+  case ActivationKind::name:                                       \
+    if constexpr (kParameterCount < ActivationKind::name >> 0)     \
+      kernel = parameter_gradient_kernel<ActivationKind::name, C>; \
     break;
 #include <actium/activations.def>
   }
+  if (kernel == nullptr) return cudaErrorInvalidValue;
+  Status status = launch(kernel, static_cast<unsigned>(sum.walk.tiles()), kWalkThreads, stream, arguments);
   for (int j = 0; status == cudaSuccess && j < parameter_count(call.f.kind); ++j) {
     AnyMatrix dp = call.dp;
     dp.data = static_cast<unsigned char*>(dp.data) +

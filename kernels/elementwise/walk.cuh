@@ -7,8 +7,7 @@
 // together from the two that they lie across, and handed from lane to lane to be stored whole, each tensor at
 // its own alignment; element by element are moved the ends of rows, and inputs that are an output too and
 // misaligned.
-#include <actium/device/activation_ops.cuh>
-
+#include "elementwise/parameters.cuh"
 #include "launch.hpp"
 #include "simt.cuh"
 

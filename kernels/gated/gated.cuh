@@ -11,7 +11,7 @@ namespace actium::kernels {
 template <ActivationKind K, class T>
 struct GatedForward {
   using C = Compute<T>;
-  device::Parameters<C> parameters;
+  const device::Parameters<C>& parameters;
   __device__ void operator()(const C (&in)[2], C (&out)[1]) const {
     const C gate = in[0], content = in[1];
     out[0] = content * device::Op<K>::eval(gate, parameters).value;
@@ -21,7 +21,7 @@ struct GatedForward {
 template <ActivationKind K, class T>
 struct GatedBackward {
   using C = Compute<T>;
-  device::Parameters<C> parameters;
+  const device::Parameters<C>& parameters;
   __device__ void operator()(const C (&in)[3], C (&out)[2]) const {
     const C gate = in[0], content = in[1], dy = in[2];
     const device::Jet<C> f = device::Op<K>::eval(gate, parameters);
@@ -33,8 +33,6 @@ struct GatedBackward {
 // ---------------------------------------------------------------- launchers
 
 namespace detail {
-/// The switch from a unit to the kernel of its gate's activation. No gate activation has parameters yet, so
-/// the activation's own (unused) parameters are zero.
 constexpr bool takes_parameters(ActivationKind kind) {
 #define ACTIUM_TAKES_P0() false
 #define ACTIUM_TAKES_P1(...) true
@@ -46,18 +44,22 @@ constexpr bool takes_parameters(ActivationKind kind) {
   return false;
 }
 
-/// The switch from a unit to the kernel of its gate's activation.
+/// The switch from a unit to the kernel of its gate's activation. No gate activation has parameters yet, so
+/// the activation's own (unused) parameters are zero.
 template <template <ActivationKind, class> class Map, class T, int Inputs, int Outputs>
 Status launch_gated(GatedKind unit, std::int64_t count, const ElementwiseTensors<T, Inputs, Outputs>& tensors,
                     Stream stream) {
+  ElementwiseKernel<T, Inputs, Outputs> kernel = nullptr;
   switch (unit) {
 #define ACTIUM_GATED_UNIT(name, activation, ...)                                                           \
   case GatedKind::name:                                                                                    \
     static_assert(!takes_parameters(ActivationKind::activation), "a gate's parameters are not passed on"); \
-    return launch_elementwise(Map<ActivationKind::activation, T>{}, tensors, Extent{1, count}, stream);
+    kernel = elementwise_kernel<Map<ActivationKind::activation, T>, T, Inputs, Outputs>;                   \
+    break;
 #include <actium/gated_units.def>
   }
-  return cudaErrorInvalidValue;
+  if (kernel == nullptr) return cudaErrorInvalidValue;
+  return launch_elementwise(kernel, {}, tensors, Extent{1, count}, stream);
 }
 }  // namespace detail
 
