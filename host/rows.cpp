@@ -80,12 +80,9 @@ void RowTensors::lay_out(kernels::RowCall& call) const {
   }
 }
 
-namespace {
-/// A row of a rank-1 tensor is given as [1] too.
 bool is_row_shape(const Shape& shape, const Shape& row_shape) {
   return shape == row_shape || (row_shape.rank() == 0 && shape == Shape{1});
 }
-}  // namespace
 
 void add_temperature(const Validator& check, const SoftmaxOptions& options, DType dtype,
                      const Shape& row_shape, kernels::RowCall& call) {

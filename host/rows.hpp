@@ -51,6 +51,10 @@ void add_temperature(const Validator& check, const SoftmaxOptions& options, DTyp
 void add_masks(const Validator& check, const SoftmaxOptions& options, DType dtype, RowTensors& rows,
                kernels::RowCall& call);
 
+/// Whether a tensor with one number for each row may have this shape: a row of a rank-1 tensor is given as
+/// [1] too.
+bool is_row_shape(const Shape& shape, const Shape& row_shape);
+
 /// The masks and the temperatures may not overlap what is written.
 void check_apart(const Validator& check, const SoftmaxOptions& options, std::string_view out_name,
                  const TensorView& out);

@@ -44,7 +44,7 @@ void from_logits(const Context& ctx, std::string_view function, SoftmaxResult re
   rows.lay_out(call);
   if (out.count() == 0) return;
   call.empty = options.empty_row;
-  call.f32_out = out.dtype() != z.dtype();
+  call.f32_out = call.f32_rows = out.dtype() != z.dtype();
   if (run_on_cuda(function, ctx, z.dtype(), [&]<class T>(std::type_identity<T>) {
         call.scratch = ctx.state().scratch(kernels::softmax_scratch<T>(call));
         return kernels::launch_softmax<T>(result, call, ctx.stream());

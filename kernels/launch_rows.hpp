@@ -31,10 +31,11 @@ struct RowCall {
   const void* temperatures = nullptr;  // [rows] of f64 for f64, else f32; in place of `temperature`
   EmptyRow empty = EmptyRow::kZeros;
   RowMask mask = {};
-  AnyRows in[3] = {};       // inputs, as each launcher names them
-  AnyRows out[2] = {};      // may be exactly an input
-  void* row_out[2] = {};    // [rows]
-  bool f32_out = false;     // results of f16 and bf16 inputs are f32
+  AnyRows in[3] = {};     // inputs, as each launcher names them
+  AnyRows out[2] = {};    // may be exactly an input
+  void* row_out[2] = {};  // [rows]
+  // Of f16 and bf16 inputs, whether `out` and whether `row_out` are f32.
+  bool f32_out = false, f32_rows = false;
   void* scratch = nullptr;  // the launcher's scratch function tells how much, 16-byte aligned
 };
 
@@ -64,5 +65,48 @@ Status launch_softmax_jacobian(double temperature,
                                const T* p,   // [rows, cols]
                                T* jacobian,  // [rows, cols, cols]
                                std::int64_t rows, std::int64_t cols, Stream stream);
+
+struct CrossEntropyArguments {
+  const std::int64_t* labels = nullptr;  // [rows]
+  const void* weights = nullptr;         // [cols] of f64 for f64, else f32; null: 1
+  const void* dloss = nullptr;           // [rows], likewise
+  std::int64_t ignore_index = 0;
+  bool ignores_invalid = false;
+  double label_smoothing = 0, z_loss = 0;
+};
+/// in: z; out: dz, or none; row_out: the loss and the logsumexp, either may be null.
+template <class T>
+Status launch_cross_entropy(const CrossEntropyArguments& arguments, const RowCall& call, Stream stream);
+template <class T>
+std::size_t cross_entropy_scratch(const CrossEntropyArguments& arguments, const RowCall& call);
+// Further derivatives.
+
+/// One number for each row, of the inputs' type, or f32 (f32).
+struct RowNumbers {
+  const void* data = nullptr;
+  bool f32 = false;
+};
+
+/// in: z, tz; out: p, tp.
+template <class T>
+Status launch_softmax_value_and_jvp(const RowCall& call, Stream stream);
+template <class T>
+std::size_t softmax_value_and_jvp_scratch(const RowCall& call);
+/// in: z; out: dz. `statistic` is kLogSumExp or kEntropy.
+template <class T>
+Status launch_statistic_vjp(SoftmaxResult statistic, const RowNumbers& gradients, const RowCall& call,
+                            Stream stream);
+template <class T>
+std::size_t statistic_vjp_scratch(const RowCall& call);
+/// in: log p, dy; out: dz. Or log p, tz; ty.
+template <class T>
+Status launch_log_softmax_derivative(bool vjp, const RowCall& call, Stream stream);
+template <class T>
+std::size_t log_softmax_derivative_scratch(const RowCall& call);
+/// in: p, dp, tz; out: the Hessian's product. Or z, p, dp; row_out: the temperature's gradient.
+template <class T>
+Status launch_softmax_covariance(bool of_temperature, const RowCall& call, Stream stream);
+template <class T>
+std::size_t softmax_covariance_scratch(const RowCall& call);
 
 }  // namespace actium::kernels

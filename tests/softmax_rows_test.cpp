@@ -1,16 +1,11 @@
 // Softmax on devices of several kinds, at every length where the way of sharing out a row changes.
-#include <gtest/gtest.h>
 #include <actium/softmax.hpp>
 
 #include <cmath>
-#include <set>
-
-#include <cuda_runtime_api.h>
 
 #include "dispatch.hpp"
-#include "emulator/emulator.hpp"
-#include "kernels/softmax/plan_rows.hpp"
 #include "support/guarded.hpp"
+#include "support/row_devices.hpp"
 #include "support/samples.hpp"
 #include "support/ulp.hpp"
 
@@ -18,77 +13,10 @@ namespace {
 
 using namespace actium;
 using namespace actium_test;
-using kernels::RowDevice;
 using kernels::RowScope;
 
-/// Small devices, so that short rows take every way.
-struct Device {
-  const char* name;
-  int multiprocessors, shared_kib, clusters, longest_kib;
-  std::set<RowScope> scopes;  // of rows up to `longest_kib`
-  bool reads_again;           // some rows of the grid, which its shared memory does not hold
-};
-const Device kDevices[] = {
-    {"clusters",
-     132,
-     227,
-     1,
-     300,
-     {RowScope::kLanes, RowScope::kBlock, RowScope::kSlice, RowScope::kCluster},
-     false},
-    {"small_clusters",
-     12,
-     19,
-     1,
-     200,
-     {RowScope::kLanes, RowScope::kBlock, RowScope::kCluster, RowScope::kGrid},
-     true},
-    {"little_memory",
-     3,
-     12,
-     1,
-     80,
-     {RowScope::kLanes, RowScope::kBlock, RowScope::kCluster, RowScope::kGrid},
-     true},
-    {"no_clusters", 7, 19, 0, 80, {RowScope::kLanes, RowScope::kBlock, RowScope::kLaunches}, false}};
-
-class SoftmaxRows : public testing::TestWithParam<Device> {
- protected:
-  void SetUp() override {
-    emulator::set_attribute(cudaDevAttrMultiProcessorCount, GetParam().multiprocessors);
-    emulator::set_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, GetParam().shared_kib << 10);
-    emulator::set_attribute(cudaDevAttrClusterLaunch, GetParam().clusters);
-  }
-  void TearDown() override {
-    for (const cudaDeviceAttr attribute :
-         {cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin, cudaDevAttrClusterLaunch})
-      emulator::set_attribute(attribute, -1);
-  }
-  const Context ctx = Context::cuda();
-
-  /// Both sides of every length up to `most` at which the plan changes, but for the slices' number.
-  static std::vector<std::int64_t> turns(int bytes, int inputs, std::int64_t most) {
-    const RowDevice device = kernels::row_device();
-    // First of all the length that fills the shared memory a block has without asking for more.
-    std::vector<std::int64_t> lengths{(48 << 10) / bytes, 1};
-    const auto plan = [&](std::int64_t cols) { return kernels::plan_row(cols, bytes, inputs, device); };
-    for (std::int64_t cols = 2; cols <= most; ++cols) {
-      const kernels::RowPlan now = plan(cols), before = plan(cols - 1);
-      const bool slices = !quick() && now.scope > RowScope::kSlice && now.slices != before.slices &&
-                          (now.slices <= 3 || now.slices == device.multiprocessors);
-      if (now.scope != before.scope || now.packets != before.packets ||
-          now.threads_log2 != before.threads_log2 || slices ||
-          (now.shared_bytes == 0) != (before.shared_bytes == 0)) {
-        if (!quick() || now.scope <= RowScope::kBlock) lengths.push_back(cols - 1);
-        lengths.push_back(cols);
-      }
-    }
-    lengths.push_back(most);
-    return lengths;
-  }
-};
-INSTANTIATE_TEST_SUITE_P(, SoftmaxRows, testing::ValuesIn(kDevices),
-                         [](const auto& device) { return std::string(device.param.name); });
+class SoftmaxRows : public RowDeviceTest {};
+ACTIUM_INSTANTIATE_ROW_DEVICES(SoftmaxRows);
 
 template <class T>
 struct Exact {

@@ -2,6 +2,7 @@
 // The CPU path: the same operations in textbook form, double inside (long double for f64), rounded once.
 // Clear, not fast; every kernel is checked against it. Arguments have been validated.
 #include <actium/activation.hpp>
+#include <actium/cross_entropy.hpp>
 #include <actium/gated.hpp>
 #include <actium/softmax.hpp>
 #include <cstdint>
@@ -53,5 +54,24 @@ void sparsemax(const ConstTensorView& z, const TensorView& p, const SoftmaxOptio
 void sparsemax_vjp(const ConstTensorView& p, const ConstTensorView& dp, const TensorView& dz,
                    const SoftmaxOptions& options, int threads);
 void softmax_jacobian(const ConstTensorView& p, const TensorView& jacobian, double temperature, int threads);
+
+/// loss, dz: null where they are not asked for.
+void cross_entropy(const ConstTensorView& z, const IndexView& labels, const TensorView* loss,
+                   const TensorView* dz, const CrossEntropyOptions& options, int threads);
+void softmax_value_and_jvp(const ConstTensorView& z, const ConstTensorView& tz, const TensorView& p,
+                           const TensorView& tp, const SoftmaxOptions& options, int threads);
+void entropy_vjp(const ConstTensorView& z, const ConstTensorView& dh, const TensorView& dz,
+                 const SoftmaxOptions& options, int threads);
+void logsumexp_vjp(const ConstTensorView& z, const ConstTensorView& dlse, const TensorView& dz,
+                   const SoftmaxOptions& options, int threads);
+void log_softmax_vjp(const ConstTensorView& log_p, const ConstTensorView& dy, const TensorView& dz,
+                     const SoftmaxOptions& options, int threads);
+void log_softmax_jvp(const ConstTensorView& log_p, const ConstTensorView& tz, const TensorView& ty,
+                     const SoftmaxOptions& options, int threads);
+void softmax_hvp(const ConstTensorView& p, const ConstTensorView& dp, const ConstTensorView& tz,
+                 const TensorView& result, const SoftmaxOptions& options, int threads);
+void softmax_temperature_gradient(const ConstTensorView& z, const ConstTensorView& p,
+                                  const ConstTensorView& dp, const TensorView& dT,
+                                  const SoftmaxOptions& options, int threads);
 
 }  // namespace actium::reference

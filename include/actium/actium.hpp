@@ -4,6 +4,7 @@
 #include <actium/activation.hpp>
 #include <actium/array_view.hpp>
 #include <actium/context.hpp>
+#include <actium/cross_entropy.hpp>
 #include <actium/dtype.hpp>
 #include <actium/error.hpp>
 #include <actium/gated.hpp>

@@ -57,8 +57,8 @@ struct SoftmaxOptions {
 //
 // In place is safe where an output of shape [..., n, ...] is exactly an input; any other overlap is an error.
 // On CUDA the calls are asynchronous, never synchronise and can be captured in a graph. Rows too long for a
-// cluster (1.8 MB) take scratch: up to 32 bytes for each multiprocessor, without clusters for each 128 KiB of
-// logits; all others none.
+// cluster (1.8 MB) take scratch: up to 72 bytes for each multiprocessor, without clusters for each 128 KiB of
+// inputs; all others none.
 //
 // Throws Error(kInvalidArgument) for a temperature that is not finite and > 0, a rank of 0, an axis out of
 // range, masks of other shapes, and as the activations do.
@@ -90,6 +90,48 @@ void softmax_jvp(const Context& ctx, ConstTensorView p, ConstTensorView tz, Tens
 /// small rows. J may not overlap p. p and J are contiguous and of one dtype, the axis is the last.
 void softmax_jacobian(const Context& ctx, ConstTensorView p, TensorView jacobian,
                       const SoftmaxOptions& options = {});
+
+// Further derivatives. Means under p are known to twice the precision of f32 (f64 for f64), so that a tangent
+// or gradient far from 0 that varies little loses nothing. Those on logits take the masks: what takes no part
+// has derivative 0, and what its tangent or gradient holds does not count. In place each output may be
+// exactly any one of the inputs of its shape.
+
+/// p = softmax(z / T) and tp = p * (tz - <p, tz>) / T, the Jacobian-vector product, in one pass over z and
+/// tz. p and tp have one dtype. In an empty row tp is 0, with EmptyRow::kNaN NaN.
+void softmax_value_and_jvp(const Context& ctx, ConstTensorView z, ConstTensorView tz, TensorView p,
+                           TensorView tp, const SoftmaxOptions& options = {});
+
+/// dz_i = -dh * p_i * (log p_i + H) / T: the gradient of the entropy from the logits. dh is [...], one number
+/// a row, of z's dtype or f32. In an empty row dz is 0, with EmptyRow::kNaN NaN; so in logsumexp_vjp.
+void entropy_vjp(const Context& ctx, ConstTensorView z, ConstTensorView dh, TensorView dz,
+                 const SoftmaxOptions& options = {});
+
+/// dz_i = dlse * p_i / T: the gradient of logsumexp from the logits. dlse is [...], as dh.
+void logsumexp_vjp(const Context& ctx, ConstTensorView z, ConstTensorView dlse, TensorView dz,
+                   const SoftmaxOptions& options = {});
+
+/// dz_i = (dy_i - p_i sum_j dy_j) / T with p = exp(log_p), from saved log_p <= 0: the vector-Jacobian product
+/// of log_softmax, good also for the dominant element (1 - p from log_p). Needs no masks: what took no part
+/// has log_p = -inf; its dy does not count, and its dz is 0.
+void log_softmax_vjp(const Context& ctx, ConstTensorView log_p, ConstTensorView dy, TensorView dz,
+                     const SoftmaxOptions& options = {});
+
+/// ty_i = (tz_i - sum_j p_j tz_j) / T with p = exp(log_p): the Jacobian-vector product of log_softmax. Where
+/// log_p is -inf, tz does not count and ty is 0.
+void log_softmax_jvp(const Context& ctx, ConstTensorView log_p, ConstTensorView tz, TensorView ty,
+                     const SoftmaxOptions& options = {});
+
+/// The Hessian of <dp, softmax(z / T)> with respect to z, times tz, from saved probabilities:
+/// p_i ((tz_i - <p, tz>) (dp_i - <p, dp>) - cov) / T^2, cov = sum_j p_j (tz_j - <p, tz>) (dp_j - <p, dp>).
+/// Symmetric in dp and tz. Means are taken under p / sum p. Where p is 0, dp and tz do not count.
+void softmax_hvp(const Context& ctx, ConstTensorView p, ConstTensorView dp, ConstTensorView tz,
+                 TensorView result, const SoftmaxOptions& options = {});
+
+/// dT = -sum_j p_j (dp_j - <p, dp>) z_j / T^2: the gradient of <dp, softmax(z / T)> with respect to each
+/// row's temperature, one number a row, from the logits and saved probabilities; their sum is that with
+/// respect to one temperature of all rows. Where p is 0 or z is masked, z and dp do not count.
+void softmax_temperature_gradient(const Context& ctx, ConstTensorView z, ConstTensorView p,
+                                  ConstTensorView dp, TensorView dT, const SoftmaxOptions& options = {});
 
 }  // namespace actium
 #pragma GCC visibility pop

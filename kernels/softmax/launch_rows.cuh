@@ -20,12 +20,26 @@ bool contiguous_rows(const RowCall& call) {
   return contiguous;
 }
 
+/// Elements of each input that a thread keeps in registers at most: the Op's own number where it has one.
+template <class Op>
+constexpr int kept_in_registers() {
+  if constexpr (requires { Op::kRegisters; })
+    return Op::kRegisters;
+  else
+    return row_registers(sizeof(typename Op::T), Op::kInputs);
+}
+
+template <class Op>
+RowPlan plan_row_of(const RowCall& call, const RowDevice& device) {
+  return plan_row(call.cols, sizeof(typename Op::T), Op::kInputs, device, kept_in_registers<Op>());
+}
+
 /// Bytes of scratch that launch_rows takes.
 template <class Op>
 std::size_t rows_scratch(const RowCall& call) {
   if (!contiguous_rows<Op>(call)) return 0;
   const RowDevice device = row_device();
-  const RowPlan plan = plan_row(call.cols, sizeof(typename Op::T), Op::kInputs, device);
+  const RowPlan plan = plan_row_of<Op>(call, device);
   if (plan.scope == RowScope::kLaunches)
     return static_cast<std::size_t>(call.rows * plan.slices) * sizeof(SliceState<Op>);
   return plan.scope == RowScope::kGrid ? row_blocks(call.rows, plan, device) * sizeof(SliceState<Op>) : 0;
@@ -42,10 +56,10 @@ Status launch_strided_rows(const Op& op, const RowCall& call, Stream stream) {
 template <class Op>
 Status launch_rows(const Op& op, const RowCall& call, Stream stream) {
   using T = typename Op::T;
-  constexpr int kMost = row_registers(sizeof(T), Op::kInputs) / Packet<T>::kCount;
+  constexpr int kMost = kept_in_registers<Op>() / Packet<T>::kCount;
   if (!contiguous_rows<Op>(call)) return launch_strided_rows(op, call, stream);
   const RowDevice device = row_device();
-  const RowPlan plan = plan_row(call.cols, sizeof(T), Op::kInputs, device);
+  const RowPlan plan = plan_row_of<Op>(call, device);
   const unsigned blocks = row_blocks(call.rows, plan, device);
   const auto in_registers = [&](auto* kernel, unsigned threads) {
     return launch(kernel, blocks, threads, stream, op, call, true, plan.threads_log2);

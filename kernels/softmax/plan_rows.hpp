@@ -57,10 +57,12 @@ constexpr int ceil_log2(std::int64_t n) {
   return log2;
 }
 
-constexpr RowPlan plan_row(std::int64_t cols, int element_bytes, int inputs, const RowDevice& device) {
+/// `registers`: in place of row_registers().
+constexpr RowPlan plan_row(std::int64_t cols, int element_bytes, int inputs, const RowDevice& device,
+                           int registers = 0) {
   const int count = static_cast<int>(kPacketBytes) / element_bytes;
   const std::int64_t packets = divide_up(std::max<std::int64_t>(cols, 1), count);
-  const int most = row_registers(element_bytes, inputs) / count;
+  const int most = (registers != 0 ? registers : row_registers(element_bytes, inputs)) / count;
   RowPlan plan;
   if (packets <= kWarpSize * most) {
     plan.packets = 1 << ceil_log2(divide_up(packets, kWarpSize));

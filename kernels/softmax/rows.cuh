@@ -14,6 +14,11 @@
 //   add(x, column, state, sums)   adds an element; what it writes into x is what results() gets
 //   rescaled(sums, from, to)      the sums of a part of the row with another peak
 //   Finish finish(peak, state, sums), results(x, column, finish, y), row_results(finish, y)
+// and, where a row has a column of its own (the class that is right), what becomes of that one:
+//   target_column()      or a negative number
+//   add_target(x, sums)  besides add(), of the element as it was
+//   target_results(x, column, finish, y)   in place of results()
+// and kRegisters, where it needs more of them: how many elements a thread may keep in them.
 //
 // Which thread has which column depends on the plan alone (plan_rows.hpp). An output may be an input: what a
 // thread writes nobody else reads after the sums.
@@ -183,6 +188,44 @@ struct Row {
   }
 };
 
+/// Hands over the row's target where it is among the elements at this column.
+template <class Op, int Count>
+__device__ void add_target(const Op& op, std::int64_t column, const typename Op::C (&x)[Count][Op::kInputs],
+                           typename Op::Sums& sums) {
+  if constexpr (requires { op.target_column(); }) {
+    const auto target = static_cast<std::uint64_t>(op.target_column() - column);
+    if (target < Count) {
+#pragma unroll
+      for (unsigned e = 0; e < Count; ++e)
+        if (e == target) op.add_target(x[e], sums);
+    }
+  }
+}
+
+/// The results of the elements at this column.
+template <class Op, int Count>
+__device__ void results_of(const Op& op, std::int64_t column, const typename Op::C (&x)[Count][Op::kInputs],
+                           const typename Op::Finish& finish,
+                           typename Op::C (&y)[Count][Op::kElementResults]) {
+#pragma unroll
+  for (int e = 0; e < Count; ++e) op.results(x[e], column + e, finish, y[e]);
+  if constexpr (requires { op.target_column(); }) {
+    const auto target = static_cast<std::uint64_t>(op.target_column() - column);
+    if (target < Count) {
+#pragma unroll
+      for (unsigned e = 0; e < Count; ++e)
+        if (e == target) op.target_results(x[e], column + e, finish, y[e]);
+    }
+  }
+}
+
+/// Whether there is an output with a number for each element.
+template <class Op>
+__device__ bool writes_elements(const RowCall& call) {
+  if constexpr (Op::kElementResults != 0) return call.out[0].data != nullptr;
+  return false;
+}
+
 /// Stores the results of the packet at this column, as store_columns() does. Every lane of the warp calls it.
 template <class Op>
 __device__ void store_results(const Op& op, const RowCall& call, std::int64_t row, std::int64_t column,
@@ -193,8 +236,7 @@ __device__ void store_results(const Op& op, const RowCall& call, std::int64_t ro
   using C = typename Op::C;
   constexpr int kCount = Packet<T>::kCount, kResults = Op::kElementResults;
   C y[kCount][kResults];
-#pragma unroll
-  for (int e = 0; e < kCount; ++e) op.results(x[e], column + e, finish, y[e]);
+  results_of(op, column, x, finish, y);
 #pragma unroll
   for (int o = 0; o < kResults; ++o) {
     const std::int64_t start = row_start(call.out[o], row, call.inner);
@@ -224,7 +266,7 @@ __device__ void store_row_results(const Op& op, const RowCall& call, std::int64_
 #pragma unroll
     for (int o = 0; o < Op::kRowResults; ++o) {
       if (call.row_out[o] == nullptr) continue;
-      if (sizeof(T) == 2 && call.f32_out)
+      if (sizeof(T) == 2 && call.f32_rows)
         static_cast<typename Op::C*>(call.row_out[o])[row] = y[o];
       else
         static_cast<T*>(call.row_out[o])[row] = narrow<T>(y[o]);
@@ -293,6 +335,7 @@ __global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::
 #pragma unroll
     for (int k = 0; k < Packets; ++k) {
       const std::int64_t column = (rank + static_cast<std::int64_t>(k) * threads) * kCount;
+      add_target(own, column, x[k], sums);
 #pragma unroll
       for (int e = 0; e < kCount; ++e) own.add(x[k][e], column + e, state, sums);
     }
@@ -300,6 +343,7 @@ __global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::
 
     if (rank == 0 && active) store_row_results(own, call, number, finish);
     if constexpr (Op::kElementResults != 0) {
+      if (!writes_elements<Op>(call)) continue;
       const unsigned lane = threadIdx.x % kWarpSize;
 #pragma unroll
       for (int k = 0; k < Packets; ++k)
@@ -409,6 +453,7 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
       for (std::int64_t k = threadIdx.x; k < packets; k += kThreads) {
         C x[kCount][Op::kInputs];
         load(k, x, kPeak);
+        add_target(own, (first + k) * kCount, x, total.sums);
 #pragma unroll
         for (int e = 0; e < kCount; ++e) own.add(x[e], (first + k) * kCount + e, state, total.sums);
       }
@@ -440,6 +485,7 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
     const auto finish = own.finish(total.peak, state, total.sums);
     if (slice == 0 && threadIdx.x == 0) store_row_results(own, call, number, finish);
     if constexpr (Op::kElementResults != 0) {
+      if (!writes_elements<Op>(call)) continue;
       const unsigned lane = threadIdx.x % kWarpSize;
       const std::int64_t end = (first + packets) * kCount;
       for (std::int64_t base = 0; base < packets; base += kThreads) {

@@ -7,8 +7,9 @@
 
 namespace actium::kernels {
 
+/// f64: of registers as many as one block may have, or ptxas spills for the sake of more blocks.
 template <class Op>
-__global__ void __launch_bounds__(kStridedWarps* kWarpSize)
+__global__ void __launch_bounds__(kStridedWarps* kWarpSize, sizeof(typename Op::T) == 8 ? 1 : 0)
     strided_rows_kernel(const __grid_constant__ Op op, const __grid_constant__ RowCall call) {
   using T = typename Op::T;
   using C = typename Op::C;
@@ -56,6 +57,7 @@ __global__ void __launch_bounds__(kStridedWarps* kWarpSize)
       for (int e = 0; e < kBatch; ++e) part.peak = part.peak.merged(Op::peak(x[e]));
       part.sums = own.rescaled(total.sums, total.peak, part.peak);
       const auto state = own.state(part.peak);
+      add_target(own, column, x, part.sums);
 #pragma unroll
       for (int e = 0; e < kBatch; ++e) {
         C copy[Op::kInputs];
@@ -79,23 +81,25 @@ __global__ void __launch_bounds__(kStridedWarps* kWarpSize)
     const auto finish = own.finish(total.peak, state, total.sums);
     if (warp == 0 && active) store_row_results(own, call, number, finish);
     if constexpr (Op::kElementResults != 0) {
+      if (!writes_elements<Op>(call)) continue;
       for (std::int64_t column = warp * kBatch; column < row.cols; column += warps * kBatch) {
         load(column);
+        auto unused = Op::Sums::none();
+#pragma unroll
+        for (int e = 0; e < kBatch; ++e) own.add(x[e], column + e, state, unused);
+        C y[kBatch][Op::kElementResults];
+        results_of(own, column, x, finish, y);
 #pragma unroll
         for (int e = 0; e < kBatch; ++e) {
           if (column + e >= row.cols) continue;
-          auto unused = Op::Sums::none();
-          own.add(x[e], column + e, state, unused);
-          C y[Op::kElementResults];
-          own.results(x[e], column + e, finish, y);
 #pragma unroll
           for (int o = 0; o < Op::kElementResults; ++o) {
             const AnyRows& out = call.out[o];
             const std::int64_t at = row_start(out, number, call.inner) + (column + e) * out.col_stride;
             if (sizeof(T) == 2 && call.f32_out)
-              static_cast<C*>(out.data)[at] = y[o];
+              static_cast<C*>(out.data)[at] = y[e][o];
             else
-              static_cast<T*>(out.data)[at] = narrow<T>(y[o]);
+              static_cast<T*>(out.data)[at] = narrow<T>(y[e][o]);
           }
         }
         in_x = -1;  // add() has written into x

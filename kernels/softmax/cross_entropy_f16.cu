@@ -1,0 +1,5 @@
+#include "softmax/cross_entropy.cuh"
+
+namespace actium::kernels {
+ACTIUM_INSTANTIATE_CROSS_ENTROPY(f16)
+}  // namespace actium::kernels

@@ -1,0 +1,5 @@
+#include "softmax/instantiate_derivatives.cuh"
+
+namespace actium::kernels {
+ACTIUM_INSTANTIATE_SOFTMAX_DERIVATIVES(double)
+}  // namespace actium::kernels

@@ -1,0 +1,81 @@
+#pragma once
+// Means over a row so exact that they can be subtracted from what they are the means of: sums of products in
+// two words, and their quotients.
+#include "softmax/exponential.cuh"
+#include "softmax/rows.cuh"
+
+namespace actium::kernels {
+
+template <class C>
+__device__ void add_pair(const device::Pair<C>& x, RowSum<C>& sum) {
+  sum.add(x.hi.number);
+  sum.lo += x.lo.number;
+}
+
+/// RowSum::times() rounds; this does not.
+template <class C>
+__device__ RowSum<C> times_exactly(const RowSum<C>& sum, C factor) {
+  const device::Pair<C> product = device::multiply<C>({sum.hi, sum.lo}, factor);
+  return {product.hi.number, product.lo.number};
+}
+
+/// a / b, 0 where b is: no element takes part.
+template <class C>
+__device__ device::Pair<C> quotient(const RowSum<C>& a, const RowSum<C>& b) {
+  if (b.hi == 0) return {C(0), C(0)};
+  const C reciprocal = C(1) / b.hi, q = a.hi * reciprocal;
+  if (!(device::absolute(q) <= device::Constants<C>::largest)) return {q, C(0)};
+  const C rest = device::fma(-b.hi, q, a.hi) + device::fma(-b.lo, q, a.lo);
+  return device::two_sum<C>(q, rest * reciprocal);  // where terms cancel the rest is the larger
+}
+
+/// x - mean, right to a rounding of the difference.
+template <class C>
+__device__ C distance_from(const device::Pair<C>& mean, C x) {
+  return (x - mean.hi.number) - mean.lo.number;
+}
+
+/// x / T.
+template <class C>
+__device__ C divided(C x, const LogitScale<C>& by) {
+  const C scaled = x * by.before;
+  return device::fma(scaled, by.nats, scaled * by.nats_rest);
+}
+
+/// Exponentials e and products e x. x may be any number: before the product, e is made so small that a sum of
+/// 2^24 products does not overflow (2^64 in f64).
+template <class C>
+struct WeightedSums {
+  static constexpr C kWeight = sizeof(C) == 8 ? C(0x1p-576) : C(0x1p-88);
+  RowSum<C> sum, weighted;
+  __device__ static WeightedSums none() { return {RowSum<C>::none(), RowSum<C>::none()}; }
+  __device__ void add(C e, C x) {
+    sum.add(e);
+    add_pair(device::two_product<C>(e * kWeight, x), weighted);
+  }
+  __device__ WeightedSums merged(const WeightedSums& other) const {
+    return {sum.merged(other.sum), weighted.merged(other.weighted)};
+  }
+  __device__ WeightedSums shuffled(int offset) const {
+    return {sum.shuffled(offset), weighted.shuffled(offset)};
+  }
+  __device__ WeightedSums times(C factor) const {
+    return {times_exactly(sum, factor), times_exactly(weighted, factor)};
+  }
+  /// Of x.
+  __device__ device::Pair<C> mean() const { return quotient(weighted, sum.times(kWeight)); }
+};
+
+/// What the exponentials of a part of a row are multiplied by for the scale of the row: a power of two where
+/// both take z itself as the variable, else the ratio of their exponentials of the part's maximum.
+template <Exponential E, class C>
+__device__ C part_ratio(C part_max, const LogitScale<C>& scale, const RowScale<C>& part,
+                        const RowScale<C>& row) {
+  if (part.shift == row.shift) {
+    const C steps = device::max_nan(row.rounder - part.rounder, C(-4096));  // Further down nothing is left.
+    return scalbn(C(1), static_cast<int>(steps));
+  }
+  return exponential<E>(variable(part_max, scale, row), scale, row) / exponential<E>(part.top, scale, part);
+}
+
+}  // namespace actium::kernels
