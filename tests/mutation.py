@@ -11,11 +11,15 @@ survives that docs/mutation.md does not list as equivalent, or when the score is
 import argparse, collections, concurrent.futures, fnmatch, hashlib, json, os, pathlib, re, shutil, subprocess, sys, tempfile, time
 
 LIBRARY = 'tests/libactium_emulated.so'
-SUITE_OF = {'activation': 'activation', 'gated': 'gated', 'softmax': 'softmax', 'device_support': 'softmax', 'random': 'random',
-            'signal': 'propagation', **dict.fromkeys(('channel', 'forward', 'fused', 'parameter'), 'elementwise_kernels')}
-FOR_DEVICES = {*SUITE_OF.values()} - {'elementwise_kernels'}  # suites that have the CPU's tests too
+SUITE_OF = {'activation': 'activation', 'gated': 'gated', 'softmax': 'softmax', 'device_support': 'softmax', 'sparsemax': 'sparsemax',
+            'cross_entropy': 'cross_entropy', 'random': 'random', 'signal': 'propagation',
+            **dict.fromkeys(('channel', 'forward', 'fused', 'parameter'), 'elementwise_kernels')}
+MORE_OF = {'softmax': ('softmax_options', 'softmax_derivatives', 'softmax_rows')}  # after all else
+# Suites that have the CPU's tests too.
+FOR_DEVICES = {*SUITE_OF.values(), 'softmax_options', 'softmax_derivatives'} - {'elementwise_kernels'}
 SUITES = tuple(SUITE_OF)
-ALIKE = 'softmax_f(16|64)|gated_f(16|64)|activation_f(16|64)|forward_many_(f16|f64)|(backward|gradient)_f64|backward_16'
+ALIKE = '(softmax|derivatives|sparsemax|cross_entropy|gated|activation)_f(16|64)|forward_many_(f16|f64)|' \
+        '(backward|gradient)_f64|backward_16'
 QUICK = {'ACTIUM_QUICK': '1'}
 ORDERS = [{'ACTIUM_EMULATOR_SCHEDULE': schedule, 'ACTIUM_EMULATOR_POISON': poison}
           for schedule, poison in [('forward', '0xff'), ('reverse', '0xff'), ('random:1', '0x7f')]]
@@ -168,7 +172,7 @@ class Tree:
         suites = self.suites(units)
         checks = [(s, QUICK | order) for order in ORDERS for s in suites] + [(s, QUICK | FORWARD) for s in ('schedules', 'large')]
         full = [] if self.sanitized else [(s, FORWARD) for s in suites]
-        last = ['kernel_gaps'] + (['softmax_rows'] if 'softmax' in suites else [])
+        last = ['kernel_gaps', *(more for s in suites for more in MORE_OF.get(s, ()))]
         return checks + full + [(s, QUICK | FORWARD) for s in last]
 
     def failure(self, folder, check):

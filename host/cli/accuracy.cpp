@@ -1,13 +1,12 @@
 /// actium accuracy: measures how far the functors are from exact results, against the bounds of the registry.
-#include <unistd.h>
 #include <accuracy/page.hpp>
-#include <cstring>
-#include <fstream>
 #include <iterator>
 
 #include "commands.hpp"
 #include "number_list.hpp"
 #include "output.hpp"
+#include "page_file.hpp"
+#include "progress_bar.hpp"
 
 namespace actium::cli {
 namespace {
@@ -16,37 +15,6 @@ using accuracy::Figure;
 using accuracy::PageRow;
 
 constexpr const char* kFunctionNames[] = {"value", "slope", "curvature"};
-
-/// A line on stderr, where that is a terminal, which the next one replaces.
-class ProgressBar {
- public:
-  explicit ProgressBar(std::size_t steps)
-      : steps_(static_cast<double>(steps)), shown_(isatty(STDERR_FILENO)) {}
-  ~ProgressBar() { clear(); }
-  ProgressBar(const ProgressBar&) = delete;
-  ProgressBar& operator=(const ProgressBar&) = delete;
-
-  /// `share` of the present step is done.
-  void show(const std::string& what, double share) {
-    if (!shown_) return;
-    constexpr std::size_t kWidth = 30;
-    const auto filled = static_cast<std::size_t>((done_ + share) / steps_ * kWidth);
-    write(fmt::format("\r[{:<{}}] {:3.0f} %  {:<24}", std::string(std::min(filled, kWidth), '#'), kWidth,
-                      100 * (done_ + share) / steps_, what));
-  }
-  void next() { ++done_; }
-  void clear() {
-    if (shown_) write(fmt::format("\r{:70}\r", ""));
-  }
-
- private:
-  static void write(const std::string& text) {
-    write_stderr(text);
-    std::fflush(stderr);
-  }
-  double steps_, done_ = 0;
-  bool shown_;
-};
 
 /// What is to be measured.
 struct Plan {
@@ -81,22 +49,6 @@ Plan plan_of(const AccuracyOptions& options) {
   return plan;
 }
 
-std::string read_page(const std::string& path) {
-  std::ifstream file(path);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file) fail(fmt::format("--write: cannot read '{}': {}", path, std::strerror(errno)));
-  if (accuracy::with_tables(text, "").empty())
-    fail(fmt::format("--write: '{}' has no tables to replace: no line '{}'", path,
-                     accuracy::kBeginTables.substr(0, accuracy::kBeginTables.size() - 1)));
-  return text;
-}
-
-void write_page(const std::string& path, const std::string& text) {
-  std::ofstream file(path);
-  file << text << std::flush;
-  if (!file) fail(fmt::format("--write: cannot write '{}': {}", path, std::strerror(errno)));
-}
-
 Json to_json(const Activation& f, const Figure& figure, const std::optional<Figure>& naive) {
   Json json = {{"activation", f.to_string()},
                {"dtype", to_string(figure.dtype)},
@@ -127,6 +79,10 @@ void print(const Output& out, const Activation& f, const Figure& figure, const s
 }  // namespace
 
 int run_accuracy(const AccuracyOptions& options) {
+  if (options.name == "softmax") return run_softmax_accuracy(options);
+  if (options.device != "auto")
+    fail(
+        "--device: want it with softmax alone: activations are measured by the kernels' functors on the CPU");
   const Plan plan = plan_of(options);
   const std::string page = options.write ? read_page(*options.write) : "";
   Output out(options.json);

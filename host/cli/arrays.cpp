@@ -35,6 +35,21 @@ Tensor to_tensor(const Context& ctx, DType dtype, std::span<const double> values
   return to_tensor(ctx, dtype, values, Shape{static_cast<std::int64_t>(values.size())});
 }
 
+DeviceIndices::DeviceIndices(const Context& ctx, std::span<const std::int64_t> values)
+    : memory_(ctx, DType::kF64, {std::ssize(values)}) {
+  static_assert(sizeof(double) == sizeof(std::int64_t));
+  copy(ctx, ConstTensorView(values.data(), DType::kF64, memory_.shape()), memory_);
+  ctx.synchronize();
+}
+
+DeviceMask::DeviceMask(const Context& ctx, std::span<const int> flags)
+    : memory_(ctx, DType::kE4M3, {std::ssize(flags)}) {
+  std::vector<unsigned char> bytes;
+  for (const int flag : flags) bytes.push_back(flag != 0);
+  copy(ctx, ConstTensorView(bytes.data(), DType::kE4M3, memory_.shape()), memory_);
+  ctx.synchronize();
+}
+
 Tensor evaluate(const Context& ctx, const Activation& f, const Tensor& x, int order) {
   Tensor y(ctx, x.dtype(), x.shape());
   if (order == 0) {

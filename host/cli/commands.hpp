@@ -17,9 +17,9 @@ struct EvalOptions : CommonOptions {
 int run_eval(const EvalOptions& options);
 
 struct SoftmaxCommandOptions : CommonOptions {
-  std::string logits;
+  std::optional<std::string> logits, rows;  ///< one of them
   std::string temperature = "1";
-  std::optional<std::string> tangent;
+  std::optional<std::string> mask, label, tangent;
   bool jacobian = false;
   std::string dtype = "f64";
 };
@@ -27,13 +27,13 @@ int run_softmax(const SoftmaxCommandOptions& options);
 
 int run_doctor(const CommonOptions& options);
 
-struct AccuracyOptions {
+struct AccuracyOptions : CommonOptions {
   std::optional<std::string> name, order, dtype;  ///< none: all
   bool exhaustive = false;
   std::optional<std::string> write;  ///< a page whose tables are to be rewritten
-  std::optional<std::string> json;   ///< as in CommonOptions
 };
 int run_accuracy(const AccuracyOptions& options);
+int run_softmax_accuracy(const AccuracyOptions& options);
 
 struct NotebookOptions : CommonOptions {
   std::vector<std::string> sections;  ///< numbers, or numbers and commas; empty: all

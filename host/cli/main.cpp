@@ -23,13 +23,9 @@ constexpr int kInternalError = 3;
 constexpr const char* kListHelp = "numbers separated by commas, or @FILE, or @- for stdin";
 constexpr const char* kDtypeHelp = "f64, f32, f16 or bf16";
 
-void add_json(CLI::App& command, std::optional<std::string>& json) {
-  command.add_option("--json", json, "write JSON to a file, or to stdout for -")->type_name("FILE");
-}
-
 void add_common(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "auto, cpu or cuda")->type_name("DEVICE");
-  add_json(command, options.json);
+  command.add_option("--json", options.json, "write JSON to a file, or to stdout for -")->type_name("FILE");
 }
 
 /// Adds the subcommands to the program; parsing fills `options` and sets `chosen`.
@@ -52,8 +48,17 @@ struct Subcommands {
   }
 
   void add_softmax(CLI::App& app) {
-    CLI::App& command = *app.add_subcommand("softmax", "softmax of one row, its statistics and derivatives");
-    command.add_option("--logits", softmax.logits, kListHelp)->required()->type_name("LIST");
+    CLI::App& command = *app.add_subcommand("softmax", "softmax of rows, its statistics and derivatives");
+    CLI::App& input = *command.add_option_group("logits");
+    input.add_option("--logits", softmax.logits, std::string("one row: ") + kListHelp)->type_name("LIST");
+    input.add_option("--rows", softmax.rows, "many rows, of any lengths: a list a line (-: stdin)")
+        ->type_name("FILE");
+    input.require_option(1);
+    command.add_option("--mask", softmax.mask, "1 for each logit that takes part, 0 for the others")
+        ->type_name("LIST");
+    command
+        .add_option("--label", softmax.label, "the right class, from 0, of each row: adds the cross-entropy")
+        ->type_name("LIST");
     command.add_option("--temperature", softmax.temperature, "finite and > 0")->type_name("T");
     command.add_option("--tangent", softmax.tangent, "a direction: adds the Jacobian-vector product")
         ->type_name("LIST");
@@ -72,14 +77,17 @@ struct Subcommands {
   void add_accuracy(CLI::App& app) {
     CLI::App& command =
         *app.add_subcommand("accuracy", "measure errors in ULP against the bounds of the registry");
-    command.add_option("name", accuracy.name, "an activation, as gelu or leaky_relu(0.1); default: all");
+    command.add_option("name", accuracy.name,
+                       "an activation, as gelu or leaky_relu(0.1), or softmax; default: all activations");
     command.add_option("--order", accuracy.order, "0: the value, 1: the slope, 2: the curvature")
         ->type_name("N");
     command.add_option("--dtype", accuracy.dtype, kDtypeHelp)->type_name("DTYPE");
     command.add_flag("--exhaustive", accuracy.exhaustive, "take every float for f32 (hours)");
-    command.add_option("--write", accuracy.write, "rewrite the tables of this page, docs/accuracy.md")
+    command
+        .add_option("--write", accuracy.write,
+                    "rewrite the tables of this page: docs/accuracy.md, or docs/softmax.md")
         ->type_name("FILE");
-    add_json(command, accuracy.json);
+    add_common(command, accuracy);
     command.callback([this] { chosen = [this] { return run_accuracy(accuracy); }; });
   }
 

@@ -107,6 +107,25 @@ std::vector<double> parse_number_list(const std::string& option, const std::stri
   return numbers;
 }
 
+std::vector<std::vector<double>> parse_number_rows(const std::string& option, const std::string& path,
+                                                   DType dtype) {
+  const std::string text = contents(option, path);
+  std::vector<std::vector<double>> rows;
+  int line = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string list = trimmed(text.substr(begin, end - begin));
+    ++line;
+    begin = end + 1;
+    if (list.empty()) continue;
+    const std::string name = fmt::format("{}: line {}", option, line);
+    if (list.starts_with('@')) fail(fmt::format("{}: want numbers, got {}", name, quoted(list)));
+    rows.push_back(parse_number_list(name, list, dtype));
+  }
+  if (rows.empty()) fail(option + ": want rows of numbers separated by commas, got none");
+  return rows;
+}
+
 int parse_integer(const std::string& option, const std::string& text, int first, int last,
                   const std::string& want) {
   const std::string number = trimmed(text);

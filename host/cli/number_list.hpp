@@ -19,6 +19,10 @@ std::vector<double> parse_number_list(const std::string& option, const std::stri
 /// is one beyond the largest double.
 std::vector<double> parse_number_list(const std::string& option, const std::string& text, DType dtype);
 
+/// A file ("-": stdin) of such lists, one a line; empty lines are passed over. The Errors name the line.
+std::vector<std::vector<double>> parse_number_rows(const std::string& option, const std::string& path,
+                                                   DType dtype);
+
 /// A whole number in decimal digits, from `first` to `last`. Throws Error "OPTION: want WANT, got ..." for
 /// anything else.
 int parse_integer(const std::string& option, const std::string& text, int first, int last,

@@ -131,9 +131,9 @@ struct CrossEntropy {
   __device__ Sums rescaled(const Sums& sums, const Peak& from, const Peak& to) const {
     Sums result{softmax.rescaled(sums.softmax, from, to), sums.target, sums.smoothed};
     if constexpr (kSmoothed) {
-      const C weight = sums.smoothed.weight.hi;
-      if (weight != 0 && from.number != to.number)
-        result.smoothed.distance.add(weight * share * half_distance(state(to), from.number));
+      const C of_classes = sums.smoothed.weight.hi;
+      if (of_classes != 0 && from.number != to.number)
+        result.smoothed.distance.add(of_classes * share * half_distance(state(to), from.number));
     }
     return result;
   }
