@@ -14,7 +14,7 @@ LIBRARY = 'tests/libactium_emulated.so'
 SUITE_OF = {'activation': 'activation', 'gated': 'gated', 'softmax': 'softmax', 'device_support': 'softmax', 'sparsemax': 'sparsemax',
             'cross_entropy': 'cross_entropy', 'random': 'random', 'signal': 'propagation',
             **dict.fromkeys(('channel', 'forward', 'fused', 'parameter'), 'elementwise_kernels')}
-MORE_OF = {'softmax': ('softmax_options', 'softmax_derivatives', 'softmax_rows')}  # after all else
+MORE_OF = {'softmax': ('softmax_options', 'softmax_derivatives', 'softmax_rows')}  # in quick form
 # Suites that have the CPU's tests too.
 FOR_DEVICES = {*SUITE_OF.values(), 'softmax_options', 'softmax_derivatives'} - {'elementwise_kernels'}
 SUITES = tuple(SUITE_OF)
@@ -60,7 +60,8 @@ DECLARATION = r'(?:return \w|case|template|for|if|const|static|auto|Packet<|Pair
 STATEMENT = re.compile(r'(?:^ *|(?<=\)) |(?<=else) )((?!' + DECLARATION + r')\*?\w[^;{}#=]*?(?: ?[-+*/%]?= (?:[^;{]|\{[^;{}\n]*\})*|\([^;]*\)|);)', re.M)
 DEAD = [r'//[^\n]*', r'/\*.*?\*/', r'#ifdef __CUDA_ARCH__.*?#else', r'#ifndef ACTIUM_SHARED.*?#endif', r'"[^"\n]*"',
         r'^[ ]*#(?:[^\n]*\\\n)*[^\n]*', r'static_assert\([^;]*;', r'^ *(?:template|using|struct) [^\n]*',
-        r'__launch_bounds__\([^)]*\)', r'ElementwiseTensors<[^>]*>', r'(?<=[a-z]), 0(?=\})']  # the last: the stride of one row
+        r'__launch_bounds__\([^)]*\)', r'kForwardBlocks =[^;]*;', r'ElementwiseTensors<[^>]*>',
+        r'(?<=[a-z]), 0(?=\})']  # the stride of a matrix of one row
 Mutant = collections.namedtuple('Mutant', 'file line old new text')
 
 
@@ -170,10 +171,10 @@ class Tree:
     def checks(self, units):
         """(suite, environment) of every check, the quickest to fail first."""
         suites = self.suites(units)
-        checks = [(s, QUICK | order) for order in ORDERS for s in suites] + [(s, QUICK | FORWARD) for s in ('schedules', 'large')]
+        checks = [(s, QUICK | order) for order in ORDERS for s in suites]
+        others = ['schedules', 'large', 'kernel_gaps', *(more for s in suites for more in MORE_OF.get(s, ()))]
         full = [] if self.sanitized else [(s, FORWARD) for s in suites]
-        last = ['kernel_gaps', *(more for s in suites for more in MORE_OF.get(s, ()))]
-        return checks + full + [(s, QUICK | FORWARD) for s in last]
+        return checks + [(s, QUICK | FORWARD) for s in others] + full
 
     def failure(self, folder, check):
         """Why a check does not pass over the library in `folder`; None where it does."""
