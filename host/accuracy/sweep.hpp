@@ -7,6 +7,7 @@
 #include <actium/activation_kind.hpp>
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace actium::accuracy {
 
@@ -20,7 +21,8 @@ struct SweepWorst {
 struct SweepResult {
   std::array<SweepWorst, 3> worst;  ///< value, slope, curvature
   std::int64_t inputs = 0;
-  float step_back = 0, step_back_x = 0;  ///< of values between neighbours where the function is monotone
+  std::int64_t step_back = 0;  ///< in ULP, of values between neighbours where the function is monotone
+  float step_back_x = 0;
   void add(const SweepResult& other);
 };
 
@@ -32,5 +34,10 @@ SweepResult sweep(float first, float last, std::uint32_t stride);
 /// The error of one result against MPFR.
 template <ActivationKind K>
 double judged_by_mpfr(const SweepWorst& worst, int order);
+
+/// Lines before and after the table of docs/accuracy.md with what every float gave.
+inline constexpr std::string_view kBeginSweep =
+                                      "<!-- every float, written by `accuracy_sweep --write`: begin -->",
+                                  kEndSweep = "<!-- every float: end -->";
 
 }  // namespace actium::accuracy

@@ -12,6 +12,13 @@ struct Real {
   T number;
   Real() = default;
   ACTIUM_HD constexpr Real(T x) : number(x) {}
+#ifdef ACTIUM_COPY_NUMBERS  // for host compilers: copies of whole structs keep them from vectorising loops
+  Real(const Real& other) : number(other.number) {}
+  Real& operator=(const Real& other) {
+    number = other.number;
+    return *this;
+  }
+#endif
 
   friend ACTIUM_HD Real operator+(Real a, Real b) { return add(a.number, b.number); }
   friend ACTIUM_HD Real operator-(Real a, Real b) { return subtract(a.number, b.number); }
