@@ -20,16 +20,21 @@ struct Op<ActivationKind::mish> {
     const Real<T> e = decay.value, scale_or_one = negative ? decay.scaled : one;
     const Real<T> unscale_factor = negative ? Constants<T>::inverse_scale : T(1);
 
+    // The value is x N / D with N = 2 E + E^2 and D = 2 + N or, for x >= 0, N = 1/2 + E and D = N + E^2. What
+    // N / D lacks is found by its remainder, and the product with x is rounded once.
+    const Real<T> first = negative ? decay.scaled + decay.scaled : Real<T>(T(0.5));
+    const Real<T> n = fma(e, scale_or_one, first), n_rest = fma(e, scale_or_one, first - n);
+    const Real<T> d_hi = negative ? two : n, d_lo = negative ? unscale(n) : e * e;
+    const Real<T> reciprocal = approximate_reciprocal(d_hi + d_lo), ratio = n * reciprocal;
+    const Real<T> remainder = fma(-d_lo, ratio, fma(-d_hi, ratio, n)) + n_rest;
+    const Real<T> not_less = max_nan(x, 2 * Constants<T>::smallest_exponent);
+    // Of inf, what is lacking is 0, and not 0 inf.
+    const Real<T> lacking = min_nan(not_less, Constants<T>::largest) * (remainder * reciprocal);
+    const Real<T> value = copy_sign(fma(not_less, ratio, lacking) * unscale_factor, x);
+
     const Real<T> k = negative ? e : e + e;  // D = k E + (2 E + (2 or 1))
     const Real<T> partial = fma(two, e, negative ? two : one);
     const Pair<T> d = {fma(k, e, partial), fma(k, e, partial - fma(k, e, partial))};
-
-    const Real<T> share = divide(fma(k, e, negative ? e : Real<T>(0)), d);
-    const Pair<T> tail = two_product(max_nan(x, 2 * Constants<T>::smallest_exponent), decay.scaled);
-    const Pair<T> whole = {negative ? tail.hi : x, negative ? tail.lo : Real<T>(0)};
-    const Real<T> difference = copy_sign((whole.hi + fma(-whole.hi, share, whole.lo)) * unscale_factor, x);
-    const Real<T> value = x > -Constants<T>::smallest_exponent ? x : difference;
-
     const Real<T> bounded = clamp_nan(x, Real<T>(-Constants<T>::smallest_exponent));
     const Real<T> below = fma(four * decay.plus_one.hi, one + bounded, e * fma(e, e + four, two));
     const Real<T> above = fma(four * bounded * e, e * decay.plus_one.hi, fma(two, e, one) * d.hi);
