@@ -190,12 +190,14 @@ struct Op<ActivationKind::snake> {
     const Pair<T> near_zero = sine(a.r), near_one = cosine(a.r);
     const Pair<T> sin = odd ? near_one : near_zero, inverse = parameters.derived[1];
     const Pair<T> cos = odd ? Pair<T>{-near_zero.hi, -near_zero.lo} : near_one;
-    const Pair<T> head = multiply(fast_two_sum(sin.hi, sin.lo), inverse.hi);
-    const Pair<T> s = {head.hi, fma(sin.hi, inverse.lo, head.lo)};
-    const Real<T> half(T(0.5)), difference = fma(x, cos.hi, -(half * s.hi));
-    const Real<T> rest = fma(x, cos.lo, -(half * s.lo));
-    const Real<T> factor = difference + rest, twice(2);
-    return {{(fma(twice * s.hi, factor, twice * s.lo * factor) + (x - x)).number, T(0), T(0)}};
+    const Real<T> low = fma(sin.hi, inverse.lo, sin.lo * inverse.hi), s_hi = fma(sin.hi, inverse.hi, low);
+    // Where it is all but x, alpha x may be too small a number.
+    constexpr T kTiny = sizeof(T) == 4 ? T(0x1p-14) : T(0x1p-28);
+    const bool tiny = absolute(x * parameters.p[0].hi) < Real<T>(kTiny);
+    const Real<T> s = tiny ? x : s_hi, s_lo = tiny ? Real<T>(0) : fma(sin.hi, inverse.hi, -s_hi) + low;
+    const Real<T> difference = fma(x, cos.hi, s * T(-0.5));
+    const Real<T> factor = difference + fma(s_lo, T(-0.5), x * cos.lo);
+    return {{fma(s + s, factor, x - x).number, T(0), T(0)}};
   }
 
  protected:
@@ -236,12 +238,13 @@ struct Op<ActivationKind::snake> {
     return to_angle<T>(fixed_product(x, parameters) + FixedAngle{std::uint64_t{Eighths} << 61, 0});
   }
 
-  /// The square of the sine of an angle.
+  /// The square of the sine of an angle; in odd quadrants it is 1 - sin(r)^2.
   template <class T>
   ACTIUM_HD static Pair<T> sine_square(Angle<T> angle) {
-    const Pair<T> s = sine(angle.r), c = cosine(angle.r);
+    const Pair<T> s = sine(angle.r), same = square(fast_two_sum(s.hi, s.lo));
+    const Pair<T> other = fast_two_sum(Real<T>(1), -same.hi);
     const bool odd = (angle.quadrant & 1u) != 0;
-    return square(fast_two_sum(odd ? c.hi : s.hi, odd ? c.lo : s.lo));
+    return {odd ? other.hi : same.hi, odd ? other.lo - same.lo : same.lo};
   }
 };
 
