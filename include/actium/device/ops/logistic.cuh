@@ -76,10 +76,24 @@ ACTIUM_HD Real<T> sigmoid(const Exponential<T>& e, bool negative) {
   return unscale(divide(negative ? e.scaled : Real<T>(Constants<T>::scale), e.plus_one));
 }
 
+/// 1 + E with what the rounding of E left.
+template <class T>
+ACTIUM_HD Pair<T> precise_plus_one(const Exponential<T>& e) {
+  return {e.plus_one.hi, e.plus_one.lo + unscale(e.scaled_rest)};
+}
+
+/// sigmoid(z) with what the rounding of E left: half the error, for slopes, which have instructions to spare.
+template <class T>
+ACTIUM_HD Real<T> precise_sigmoid(const Exponential<T>& e, bool negative) {
+  const Pair<T> numerator = {negative ? e.scaled : Real<T>(Constants<T>::scale),
+                             negative ? e.scaled_rest : Real<T>(0)};
+  return unscale(divide(numerator, precise_plus_one(e)));
+}
+
 /// sigmoid'(z) = E / (1 + E)^2, times Constants<T>::scale.
 template <class T>
 ACTIUM_HD Real<T> scaled_bell(const Exponential<T>& e) {
-  return divide(e.scaled, square(e.plus_one));
+  return divide(Pair<T>{e.scaled, e.scaled_rest}, square(precise_plus_one(e)));
 }
 
 /// |sigmoid''(z)| = sigmoid'(z) tanh(|z| / 2), tanh(|z| / 2) = (1 - E) / (1 + E), times Constants<T>::scale.
@@ -163,7 +177,7 @@ struct Op<ActivationKind::log_sigmoid> {
     const Real<T> x = -Real<T>(x_number);
     const Exponential<T> e = exponential_decay(x);
     const Real<T> value = softplus(x, scaled_log1p(e), Real<T>(Constants<T>::inverse_scale));
-    return {(-value).number, sigmoid(e, x < 0).number, (-unscale(scaled_bell(e))).number};
+    return {(-value).number, precise_sigmoid(e, x < 0).number, (-unscale(scaled_bell(e))).number};
   }
 
   /// 1 - exp(y).
@@ -208,7 +222,7 @@ struct Op<ActivationKind::softplus> {
     // At -inf 1 / beta may be so large that what exp() can reach of the tail is not 0.
     const Real<T> value = softplus<T>(x, scaled, x < -s.limit ? Real<T>(0) : inverse.second);
     const Real<T> curvature = unscale_times(scaled_bell(e), s.beta, absolute(x) > s.limit);
-    return {value.number, sigmoid(e, x < 0).number, curvature.number};
+    return {value.number, precise_sigmoid(e, x < 0).number, curvature.number};
   }
 
   /// d/dbeta = -(|z| E / (1 + E) + log1p(E)) / beta^2.

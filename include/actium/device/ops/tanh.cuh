@@ -27,7 +27,9 @@ ACTIUM_HD TanhParts<T> tanh_parts(Real<T> x) {
 
   const Real<T> scaled = parts.significand * parts.scaled_power, e = unscale(scaled);
   const Pair<T> plus_one = fast_two_sum(Real<T>(1), e);
-  return {magnitude, divide(scaled, square(plus_one)), divide(e + e, plus_one)};
+  const Real<T> rest = parts.significand_rest * parts.scaled_power;
+  const Pair<T> exact_plus_one = {plus_one.hi, plus_one.lo + unscale(rest)};
+  return {magnitude, divide(Pair<T>{scaled, rest}, square(exact_plus_one)), divide(e + e, plus_one)};
 }
 
 /// tanh'' = -2 tanh tanh'.
