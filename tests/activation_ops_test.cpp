@@ -11,6 +11,7 @@
 #include <accuracy/metric.hpp>
 #include <accuracy/naive.hpp>
 #include <accuracy/page.hpp>
+#include <accuracy/sweep.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -419,6 +420,25 @@ TEST(ActivationOps, extreme_parameters) {
   }
 }
 
+#if ACTIUM_HAVE_MPFR
+/// Before the first zero of the slope, where the floor of measure_parameter_slopes() means nothing: alpha x
+/// may be subnormal or less, and x^2 beyond the range.
+TEST(ActivationOps, snake_slope_of_alpha_where_alpha_x_is_small) {
+  for (DType dtype : {DType::kF32, DType::kF64})
+    for (double alpha : {1.2e-38, 1.3e-30, 1.4e-20, 1.5e-10, 1.6, 1.7e10, 1.8e20, 1.9e30})
+      for (double product : {1e-60, 1e-46, 1e-44, 1e-39, 1e-30, 1e-20, 1e-10, 6e-5, 6.2e-5, 1e-3, 0.5})
+        for (double sign : {1.0, -1.0}) {
+          const double x = static_cast<float>(sign * product / alpha);
+          if (std::isinf(x)) continue;
+          const auto subject = make_subject(ActivationKind::snake, {alpha});
+          Triple<double> y;
+          subject->compute_parameter_slopes(dtype, {&x, 1}, &y);
+          const double ulp = ulp_error(y[0], subject->exact_parameter_slopes(x)[0], format_of(dtype));
+          EXPECT_LE(ulp, 4) << to_string(dtype) << " alpha = " << alpha << ", x = " << x << ": " << y[0];
+        }
+}
+#endif
+
 TEST(ActivationOps, kinks) {
   EXPECT_EQ(computed(*make_subject(ActivationKind::relu), DType::kF32, 0)[1], 0);
   EXPECT_EQ(computed(*make_subject(ActivationKind::leaky_relu, {0.25}), DType::kF32, 0)[1], 0.25);
@@ -528,6 +548,48 @@ TEST(AccuracyPage, IsTheRegistryWithinItsBounds) {
   }
   EXPECT_EQ(page.names, registry) << kRewrite;
 }
+
+#if ACTIUM_HAVE_MPFR
+/// The greatest error of an f32 result at x over all corners of the hardware.
+double f32_error_at(const Subject& subject, double x, std::size_t order) {
+  double greatest = 0;
+  const auto exact = subject.exact(x);
+  for (Corner corner : kCorners) {
+    hardware = corner;
+    Triple<double> y;
+    subject.compute(DType::kF32, {&x, 1}, &y);
+    hardware = {};
+    greatest = std::max(greatest, ulp_error(y[order], exact[order], format_of(DType::kF32)));
+  }
+  return greatest;
+}
+
+/// The table of what every float gave (accuracy_sweep) is of these functors: the worst results are what it
+/// says, and it is within the bounds and the list of kinds that go back.
+TEST(AccuracyPage, EveryFloatIsOfTheseFunctors) {
+  std::ifstream file(std::filesystem::path(__FILE__).parent_path().parent_path() / "docs/accuracy.md");
+  const std::regex row_pattern("\\| (\\w+) \\| (\\S+) \\| (\\S+) \\| (\\S+) \\| (\\S+) \\| (\\d+) \\|");
+  bool inside = false;
+  int rows = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line == kBeginSweep) inside = true;
+    if (line == kEndSweep) inside = false;
+    std::smatch cells;
+    if (!inside || !std::regex_match(line, cells, row_pattern)) continue;
+    ++rows;
+    const auto subject = make_subject(Activation::parse(cells[1].str()).kind());
+    ASSERT_EQ(subject->info().name, cells[1].str());
+    for (std::size_t order = 0; order < 2; ++order) {
+      const double documented = std::stod(cells[2 + 2 * order]), x = std::stof(cells[3 + 2 * order]);
+      EXPECT_NEAR(f32_error_at(*subject, x, order), documented, 1e-4)
+          << line << ": run `accuracy_sweep --write docs/accuracy.md " << cells[1] << "`";
+      EXPECT_LE(documented, subject->info().ulp_bound(DType::kF32, static_cast<int>(order))) << line;
+    }
+    EXPECT_LE(std::stoi(cells[6]), may_go_back(cells[1].str(), DType::kF32) ? 1 : 0) << line;
+  }
+  EXPECT_GT(rows, 0);
+}
+#endif
 
 TEST(AccuracyPage, TablesAreReplacedBetweenTheMarkers) {
   const std::string begin(kBeginTables), end(kEndTables);
