@@ -123,4 +123,18 @@ TEST(PlanRows, BlocksCoverTheRowsOrFillTheGrid) {
     }
 }
 
+TEST(PlanRows, FewWaysTakeOnePacketALaneOrAllAndNoBlockInRegisters) {
+  const RowDevice h200{132, (227 << 10) - kStaticSharedBytes, true};
+  const auto plan = [&](std::int64_t cols, int inputs) { return plan_row(cols, 4, inputs, h200, 0, true); };
+  EXPECT_EQ(plan(128, 1).packets, 1);
+  EXPECT_EQ(plan(129, 1).packets, 8);
+  EXPECT_EQ(plan(1024, 1).scope, RowScope::kLanes);
+  EXPECT_EQ(plan(1025, 1).scope, RowScope::kSlice);
+  EXPECT_EQ(plan(129, 2).packets, 4);
+  EXPECT_EQ(plan(256, 3).packets, 2);
+  EXPECT_EQ(plan(257, 3).scope, RowScope::kSlice);
+  for (const std::int64_t cols : {20'000, 30'000, 100'000, 3'000'000})
+    EXPECT_EQ(plan(cols, 1).scope, cols <= 32'768 ? RowScope::kSlice : plan_row(cols, 4, 1, h200).scope);
+}
+
 }  // namespace

@@ -29,9 +29,17 @@ constexpr int kept_in_registers() {
     return row_registers(sizeof(typename Op::T), Op::kInputs);
 }
 
+/// Whether an Op goes without the kernels of some lengths, so that it compiles sooner: 2 or 4 packets a lane,
+/// and a block's registers.
+template <class Op>
+constexpr bool few_ways() {
+  return requires { Op::kFewWays; };
+}
+
 template <class Op>
 RowPlan plan_row_of(const RowCall& call, const RowDevice& device) {
-  return plan_row(call.cols, sizeof(typename Op::T), Op::kInputs, device, kept_in_registers<Op>());
+  return plan_row(call.cols, sizeof(typename Op::T), Op::kInputs, device, kept_in_registers<Op>(),
+                  few_ways<Op>());
 }
 
 /// Bytes of scratch that launch_rows takes.
@@ -67,14 +75,17 @@ Status launch_rows(const Op& op, const RowCall& call, Stream stream) {
   switch (plan.scope) {
     case RowScope::kLanes:
       if (plan.packets == 1) return in_registers(row_registers_kernel<Op, 1, false>, kRowThreads);
-      if (plan.packets == 2) return in_registers(row_registers_kernel<Op, 2, false>, kRowThreads);
-      if constexpr (kMost >= 4)
+      if constexpr (kMost == 2 || !few_ways<Op>())
+        if (plan.packets == 2) return in_registers(row_registers_kernel<Op, 2, false>, kRowThreads);
+      if constexpr (kMost == 4 || (kMost > 4 && !few_ways<Op>()))
         if (plan.packets == 4) return in_registers(row_registers_kernel<Op, 4, false>, kRowThreads);
       if constexpr (kMost >= 8)
         if (plan.packets == 8) return in_registers(row_registers_kernel<Op, 8, false>, kRowThreads);
       return cudaErrorInvalidValue;
     case RowScope::kBlock:
-      return in_registers(row_registers_kernel<Op, kMost, true>, 1u << plan.threads_log2);
+      if constexpr (!few_ways<Op>())
+        return in_registers(row_registers_kernel<Op, kMost, true>, 1u << plan.threads_log2);
+      return cudaErrorInvalidValue;
     default:
       break;
   }

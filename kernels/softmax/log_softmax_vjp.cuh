@@ -20,6 +20,7 @@ struct LogSoftmaxDerivative {
   using Finish = RowSum<C>;  // of dy, or of p tz
   static constexpr int kInputs = 2, kElementResults = 1, kRowResults = 0;
   static constexpr bool kMasked = false;
+  static constexpr bool kFewWays = true;
 
   Division<C> temperature;
   const C* temperatures;  // [rows], or null

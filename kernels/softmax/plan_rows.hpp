@@ -57,19 +57,21 @@ constexpr int ceil_log2(std::int64_t n) {
   return log2;
 }
 
-/// `registers`: in place of row_registers().
+/// `registers`: in place of row_registers(). `few_ways`: lanes have one packet each, or all that they may,
+/// and no block has a row in registers.
 constexpr RowPlan plan_row(std::int64_t cols, int element_bytes, int inputs, const RowDevice& device,
-                           int registers = 0) {
+                           int registers = 0, bool few_ways = false) {
   const int count = static_cast<int>(kPacketBytes) / element_bytes;
   const std::int64_t packets = divide_up(std::max<std::int64_t>(cols, 1), count);
   const int most = (registers != 0 ? registers : row_registers(element_bytes, inputs)) / count;
   RowPlan plan;
   if (packets <= kWarpSize * most) {
     plan.packets = 1 << ceil_log2(divide_up(packets, kWarpSize));
+    if (few_ways && plan.packets > 1) plan.packets = most;
     plan.threads_log2 = plan.packets == 1 ? ceil_log2(packets) : 5;
     return plan;
   }
-  if (packets <= row_block_threads(element_bytes) * most) {
+  if (!few_ways && packets <= row_block_threads(element_bytes) * most) {
     plan.scope = RowScope::kBlock;
     plan.packets = most;
     plan.threads_log2 = std::max(7, ceil_log2(divide_up(packets, most)));

@@ -39,6 +39,7 @@ struct SoftmaxCovariance {
   static constexpr int kInputs = 3, kElementResults = OfTemperature ? 0 : 1,
                        kRowResults = 1 - kElementResults;
   static constexpr bool kMasked = OfTemperature;
+  static constexpr bool kFewWays = true;
 
   struct Finish {
     device::Pair<C> t, u;  // means

@@ -131,6 +131,7 @@ struct SparsemaxVjp {
   using Finish = C;  // the mean
   static constexpr int kInputs = 2, kElementResults = 1, kRowResults = 0;
   static constexpr bool kMasked = false;
+  static constexpr bool kFewWays = true;
 
   Division<C> temperature;
   const C* temperatures;

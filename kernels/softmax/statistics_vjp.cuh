@@ -19,6 +19,7 @@ struct StatisticVjp {
   using Sums = std::conditional_t<IsEntropy, WeightedSums<C>, RowSum<C>>;
   static constexpr int kInputs = 1, kElementResults = 1, kRowResults = 0;
   static constexpr bool kMasked = true;
+  static constexpr bool kFewWays = true;
   static constexpr Exponential kExponential =
       sizeof(T) == 2 ? Exponential::kInstruction : Exponential::kPolynomial;
 
