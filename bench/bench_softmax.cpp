@@ -1,4 +1,7 @@
 // Softmax and its relatives over rows of many lengths, at one total size: the largest of --sizes.
+#include <bit>
+#include <memory>
+
 #include "harness.hpp"
 
 using namespace actium;
@@ -6,6 +9,45 @@ using namespace actium;
 namespace {
 
 constexpr std::int64_t kColumns[] = {32, 100, 1000, 1024, 4096, 32768, 128256};
+
+/// A class for each row, the same at every call.
+std::shared_ptr<Tensor> make_labels(const bench::Settings& settings, std::int64_t rows,
+                                    std::int64_t columns) {
+  std::vector<double> words;  // whose bits are the numbers
+  for (std::int64_t r = 0; r < rows; ++r) words.push_back(std::bit_cast<double>(r * 7919 % columns));
+  return std::make_shared<Tensor>(settings.cuda ? Context::cuda() : Context::cpu(), words);
+}
+
+/// Forward, which reads the logits alone, and with the gradient, which reads and writes them.
+void add_cross_entropy(std::vector<bench::Operation>& operations, const bench::Settings& settings,
+                       const std::string& variant, DType dtype, std::int64_t rows, std::int64_t columns,
+                       bool floors) {
+  const Shape whole{rows, columns}, per_row{rows};
+  const auto labels = make_labels(settings, rows, columns);
+  const auto view = [=] {
+    return IndexView(static_cast<const std::int64_t*>(labels->view().data()), {rows});
+  };
+  const std::int64_t bytes = whole.count() * static_cast<std::int64_t>(size_of(dtype)),
+                     of_rows = rows * static_cast<std::int64_t>(8 + size_of(dtype));
+  bench::Operation forward{.name = bench::operation_name("cross_entropy", variant, dtype, bytes),
+                           .dtype = dtype,
+                           .inputs = {whole},
+                           .elements = rows * columns};
+  bench::Operation both = forward;
+  forward.outputs = {per_row};
+  forward.bytes = bytes + of_rows;
+  forward.floor = floors ? 0.9 : 0;
+  forward.call = [=](const Context& ctx, auto in, auto out) { cross_entropy(ctx, in[0], view(), out[0]); };
+  both.name = bench::operation_name("cross_entropy_with_gradient", variant, dtype, bytes);
+  both.outputs = {whole, per_row};
+  both.bytes = 2 * bytes + of_rows;
+  both.floor = floors ? 1 / 1.1 : 0;
+  both.call = [=](const Context& ctx, auto in, auto out) {
+    cross_entropy_with_gradient(ctx, in[0], view(), out[1], out[0]);
+  };
+  operations.push_back(std::move(forward));
+  operations.push_back(std::move(both));
+}
 
 std::vector<bench::Operation> list(const bench::Settings& settings) {
   std::vector<bench::Operation> operations;
@@ -34,7 +76,13 @@ std::vector<bench::Operation> list(const bench::Settings& settings) {
       // p is random like the rest: the arithmetic is the same for any values.
       add("softmax_jvp", {whole, whole}, whole,
           [](const Context& ctx, auto in, auto out) { softmax_jvp(ctx, in[0], in[1], out[0]); });
+      if (columns >= 1000)
+        add_cross_entropy(operations, settings, "row" + std::to_string(columns), dtype, rows, columns,
+                          dtype != DType::kF64 && bytes >= std::int64_t{1} << 28);
     }
+  // The output layer of a large language model.
+  if (settings.cuda && !settings.quick)
+    add_cross_entropy(operations, settings, "8192x128256", DType::kBF16, 8192, 128256, true);
   return operations;
 }
 

@@ -2,7 +2,7 @@
 #include <actium/cross_entropy.hpp>
 
 #include "dispatch.hpp"
-#include "support/exact_cross_entropy.hpp"
+#include "support/cross_entropy.hpp"
 #include "support/guarded.hpp"
 #include "support/row_devices.hpp"
 
@@ -21,8 +21,10 @@ TEST_P(CrossEntropyRows, EveryWayOfSharingOutARow) {
   for (const bool smoothed : {false, true}) {
     std::set<RowScope> seen;
     bool again = false;
-    for (const DType dtype :
-         quick() ? std::vector{DType::kF32} : std::vector{DType::kF32, DType::kF64, DType::kBF16})
+    std::vector<DType> dtypes{DType::kF32};
+    if (!quick()) dtypes.push_back(DType::kBF16);
+    if (!quick() && !smoothed) dtypes.push_back(DType::kF64);
+    for (const DType dtype : dtypes)
       visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
         const DType computed = dtype == DType::kF64 ? DType::kF64 : DType::kF32;
         const auto most = (std::int64_t{GetParam().longest_kib} << 10) / static_cast<std::int64_t>(sizeof(T));
@@ -43,7 +45,8 @@ TEST_P(CrossEntropyRows, EveryWayOfSharingOutARow) {
             if (j > n / 3) z[2 * n + j] = smoothed ? T(-60) : T(-std::numeric_limits<float>::infinity());
           z[2 * n + static_cast<std::size_t>(labels[2])] = T(-50);
           const CrossEntropyOptions options{.label_smoothing = smoothed ? 0.1 : 0};
-          const IndexView label_view(labels);
+          const Labels on_device(ctx, labels);
+          const IndexView label_view = on_device.view({kRows});
           const Shape shape{kRows, cols};
           Guarded<T> zs(ctx, z, 1), loss(ctx, kRows), both_loss(ctx, kRows), dz(ctx, z.size(), 3),
               in_place(ctx, z, 2);
@@ -81,7 +84,7 @@ TEST_P(CrossEntropyRows, EveryWayOfSharingOutARow) {
                          std::vector<T>(z.begin() + static_cast<std::ptrdiff_t>(n),
                                         z.begin() + static_cast<std::ptrdiff_t>(2 * n)),
                          5);
-          cross_entropy_with_gradient(ctx, one.view(), IndexView(labels.data() + 1, {1}), {}, one.view(),
+          cross_entropy_with_gradient(ctx, one.view(), IndexView(label_view.data() + 1, {1}), {}, one.view(),
                                       options);
           ASSERT_TRUE(
               same_bits(one.read(), std::vector<T>(dzs.begin() + static_cast<std::ptrdiff_t>(n),

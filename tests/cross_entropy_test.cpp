@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "dispatch.hpp"
+#include "support/cross_entropy.hpp"
 #include "support/devices.hpp"
 #include "support/errors.hpp"
-#include "support/exact_cross_entropy.hpp"
 #include "support/guarded.hpp"
 
 namespace {
@@ -23,23 +23,6 @@ std::vector<std::int64_t> columns() {
 }
 
 DType computing(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
-
-/// Labels in the context's memory.
-class Labels {
- public:
-  Labels(const Context& ctx, const std::vector<std::int64_t>& labels) : labels_(ctx, as_doubles(labels)) {}
-  IndexView view(const Shape& shape) const {
-    return {static_cast<const std::int64_t*>(labels_.view().data()), shape};
-  }
-
- private:
-  static std::vector<double> as_doubles(const std::vector<std::int64_t>& labels) {
-    std::vector<double> words;
-    for (const std::int64_t label : labels) words.push_back(std::bit_cast<double>(label));
-    return words;
-  }
-  Tensor labels_;
-};
 
 std::vector<std::int64_t> random_labels(std::int64_t rows, std::int64_t cols) {
   std::mt19937_64 random(kSeed + static_cast<std::uint64_t>(cols));
@@ -119,9 +102,8 @@ TEST_P(CrossEntropyTest, EveryOption) {
   for (const DType dtype : kDTypes)
     visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
       using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
-      for (const std::int64_t cols :
-           quick() ? std::vector<std::int64_t>{3, 130, 1500}
-                   : std::vector<std::int64_t>{1, 3, 100, 600, 1500, 3001, 20011, 70003})
+      for (const std::int64_t cols : quick() ? std::vector<std::int64_t>{3, 130, 1500}
+                                             : std::vector<std::int64_t>{1, 3, 100, 600, 1500, 20011})
         for (const int combination : {1, 2, 4, 3, 5, 6, 7, 8, 15}) {
           SCOPED_TRACE(std::string(to_string(dtype)) + " cols " + std::to_string(cols) + " options " +
                        std::to_string(combination));

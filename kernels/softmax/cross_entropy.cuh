@@ -141,7 +141,6 @@ struct CrossEntropy {
   __device__ Finish finish(const Peak& peak, const State& state, const Sums& sums) const {
     Finish f;
     f.softmax = softmax.finish(peak, state, sums.softmax);
-    if (peak.number == Max::identity<C>()) f.softmax.reciprocal = f.softmax.log_sum = C(NAN);
     f.ignored = ignored;
     f.sum = sums.softmax.sum;
     C logsumexp[1];
@@ -161,7 +160,7 @@ struct CrossEntropy {
           device::fma(all_weights, f.softmax.log_sum, rest == rest ? rest : away.hi);  // inf has no rest
       f.push = C(0.5) * share * dloss;
     }
-    const C of_z_loss = z_loss * f.logsumexp;
+    const C of_z_loss = z_loss * f.logsumexp;  // NaN for a row of -inf alone, and so is what follows
     f.loss = device::fma(of_z_loss, f.logsumexp, f.loss);
     f.own = dloss * hard_weight;
     f.rest = dloss * device::fma(C(2), of_z_loss, all_weights);

@@ -1,6 +1,8 @@
 #pragma once
-// Cross-entropy of one row in long double, by its definition, and how far a result may be from it.
+// Cross-entropy of one row in long double, by its definition, and how far a result may be from it; labels
+// where a context reads them.
 #include <actium/cross_entropy.hpp>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <vector>
@@ -8,6 +10,24 @@
 #include "support/ulp.hpp"
 
 namespace actium_test {
+
+/// Labels in the context's memory.
+class Labels {
+ public:
+  Labels(const actium::Context& ctx, const std::vector<std::int64_t>& labels)
+      : labels_(ctx, as_doubles(labels)) {}
+  actium::IndexView view(const actium::Shape& shape) const {
+    return {static_cast<const std::int64_t*>(labels_.view().data()), shape};
+  }
+
+ private:
+  static std::vector<double> as_doubles(const std::vector<std::int64_t>& labels) {
+    std::vector<double> words;
+    for (const std::int64_t label : labels) words.push_back(std::bit_cast<double>(label));
+    return words;
+  }
+  actium::Tensor labels_;
+};
 
 /// What belongs to one row.
 struct CrossEntropyCase {
