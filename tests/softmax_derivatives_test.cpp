@@ -279,6 +279,23 @@ TEST_P(SoftmaxDerivatives, LogitsFarFromZero) {
     }
 }
 
+TEST_P(SoftmaxDerivatives, PartsOfARowWithDifferentVariables) {
+  const Context ctx = context();
+  const auto check = [&]<class T>(std::type_identity<T>) {
+    for (const std::int64_t cols : {20, 700, 40000})
+      for (const RowLayout& rows :
+           {contiguous_rows(2, cols), RowLayout{{2, cols}, {1, 2}, -1, 2, cols, 1, 1, 0, 2}}) {
+        const std::size_t n = rows.count();
+        SCOPED_TRACE("cols " + std::to_string(cols) + " stride " + std::to_string(rows.col_step));
+        const std::vector<T> z = near_and_far<T>(n, rows.col_step == 1 ? cols : 2 * cols);
+        check_layout<T>(ctx, rows, {}, z, Exact::widened(z), normal_sample<T>(n, kSeed + 1, 1000),
+                        normal_sample<T>(n, kSeed + 2));
+      }
+  };
+  check(std::type_identity<float>{});
+  check(std::type_identity<double>{});
+}
+
 TEST_P(SoftmaxDerivatives, LargeAndSmallTangents) {
   const Context ctx = context();
   for (const std::int64_t cols : {4, 1000, 3000}) {
@@ -358,6 +375,16 @@ TEST_P(SoftmaxDerivatives, WhatIsMaskedHasNoInfluence) {
       softmax_temperature_gradient(ctx, zs, p, cleans, want);
       EXPECT_EQ(got.to_doubles(ctx), want.to_doubles(ctx));
     }
+    // A logit of -inf counts for nothing even where p, of another mask perhaps, is not 0.
+    std::vector<float> z = normal_sample<float>(n, kSeed), p(n, 0.125f), less = p;
+    z[2] = -inf;
+    less[2] = 0;
+    const Tensor zs(ctx, z), dp(ctx, normal_sample<float>(n, kSeed + 1));
+    Tensor got(ctx, DType::kF32, {}), want(ctx, DType::kF32, {});
+    softmax_temperature_gradient(ctx, zs, Tensor(ctx, p), dp, got);
+    softmax_temperature_gradient(ctx, zs, Tensor(ctx, less), dp, want);
+    EXPECT_EQ(got.to_doubles(ctx), want.to_doubles(ctx));
+    EXPECT_FALSE(std::isnan(got.to_doubles(ctx)[0]));
   }
 }
 

@@ -23,10 +23,12 @@ __device__ RowSum<C> times_exactly(const RowSum<C>& sum, C factor) {
 template <class C>
 __device__ device::Pair<C> quotient(const RowSum<C>& a, const RowSum<C>& b) {
   if (b.hi == 0) return {C(0), C(0)};
-  const C reciprocal = C(1) / b.hi, q = a.hi * reciprocal;
-  if (!(device::absolute(q) <= device::Constants<C>::largest)) return {q, C(0)};
-  const C rest = device::fma(-b.hi, q, a.hi) + device::fma(-b.lo, q, a.lo);
-  return device::two_sum<C>(q, rest * reciprocal);  // where terms cancel the rest is the larger
+  // Where terms cancel, or are many, the low words are not small.
+  const device::Pair<C> n = device::two_sum<C>(a.hi, a.lo), d = device::two_sum<C>(b.hi, b.lo);
+  const C reciprocal = C(1) / d.hi.number, q = n.hi.number * reciprocal;
+  if (!(device::absolute(q) <= device::Constants<C>::largest)) return {a.hi * reciprocal, C(0)};
+  const C rest = device::fma(-d.hi.number, q, n.hi.number) + device::fma(-d.lo.number, q, n.lo.number);
+  return device::fast_two_sum<C>(q, rest * reciprocal);
 }
 
 /// x - mean, right to a rounding of the difference.
