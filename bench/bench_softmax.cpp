@@ -8,7 +8,15 @@ using namespace actium;
 
 namespace {
 
-constexpr std::int64_t kColumns[] = {32, 100, 1000, 1024, 4096, 32768, 128256};
+constexpr std::int64_t kColumns[] = {32,   100,   1000,   1001,   1024,    4096,
+                                     8192, 32768, 128256, 262144, 1 << 19, 1 << 20};
+
+/// Of copying the same bytes. An odd row does not begin at a packet boundary.
+constexpr double forward_floor(std::int64_t columns) {
+  if (columns % 8 != 0) return 0.85;
+  return columns >= 8192 && columns <= 262144 ? 0.95 : 0.9;
+}
+constexpr double kJvpFloor = 0.92, kStatisticFloor = 0.9;
 
 /// A class for each row, the same at every call.
 std::shared_ptr<Tensor> make_labels(const bench::Settings& settings, std::int64_t rows,
@@ -56,30 +64,54 @@ std::vector<bench::Operation> list(const bench::Settings& settings) {
       const std::int64_t bytes = settings.tensor_bytes.back();
       const std::int64_t rows = std::max<std::int64_t>(settings.elements(bytes, dtype) / columns, 1);
       const Shape whole{rows, columns}, per_row{rows};
-      const auto add = [&](const char* name, std::vector<Shape> inputs, const Shape& output, auto call) {
+      const bool floors = dtype != DType::kF64 && bytes >= std::int64_t{1} << 28;
+      const auto add = [&](const char* name, double floor, std::vector<Shape> inputs, const Shape& output,
+                           auto call) {
         operations.push_back(
             {.name = bench::operation_name(name, "row" + std::to_string(columns), dtype, bytes),
              .dtype = dtype,
              .inputs = std::move(inputs),
              .outputs = {output},
              .elements = rows * columns,
+             .floor = floors ? floor : 0,
              .call = call});
       };
-      add("softmax", {whole}, whole,
+      add("softmax", forward_floor(columns), {whole}, whole,
           [](const Context& ctx, auto in, auto out) { softmax(ctx, in[0], out[0]); });
-      add("log_softmax", {whole}, whole,
+      add("log_softmax", forward_floor(columns), {whole}, whole,
           [](const Context& ctx, auto in, auto out) { log_softmax(ctx, in[0], out[0]); });
-      add("logsumexp", {whole}, per_row,
+      add("logsumexp", kStatisticFloor, {whole}, per_row,
           [](const Context& ctx, auto in, auto out) { logsumexp(ctx, in[0], out[0]); });
-      add("entropy", {whole}, per_row,
+      add("entropy", kStatisticFloor, {whole}, per_row,
           [](const Context& ctx, auto in, auto out) { entropy(ctx, in[0], out[0]); });
       // p is random like the rest: the arithmetic is the same for any values.
-      add("softmax_jvp", {whole, whole}, whole,
+      add("softmax_jvp", kJvpFloor, {whole, whole}, whole,
           [](const Context& ctx, auto in, auto out) { softmax_jvp(ctx, in[0], in[1], out[0]); });
       if (columns >= 1000)
         add_cross_entropy(operations, settings, "row" + std::to_string(columns), dtype, rows, columns,
-                          dtype != DType::kF64 && bytes >= std::int64_t{1} << 28);
+                          floors);
     }
+  // A few rows: launches and the row's own depth count, not the memory.
+  struct Few {
+    DType dtype;
+    std::int64_t rows, columns;
+    double most_us;
+  };
+  for (const Few& few :
+       {Few{DType::kF32, 4, 1 << 20, 12}, {DType::kBF16, 4, 102400, 4.2}, {DType::kF32, 1, 32000, 3}}) {
+    if (!settings.cuda || settings.quick) break;
+    const Shape whole{few.rows, few.columns};
+    operations.push_back(
+        {.name =
+             bench::operation_name("softmax", std::to_string(few.rows) + "x" + std::to_string(few.columns),
+                                   few.dtype, whole.count() * static_cast<std::int64_t>(size_of(few.dtype))),
+         .dtype = few.dtype,
+         .inputs = {whole},
+         .outputs = {whole},
+         .elements = whole.count(),
+         .most_us = few.most_us,
+         .call = [](const Context& ctx, auto in, auto out) { softmax(ctx, in[0], out[0]); }});
+  }
   // The output layer of a large language model.
   if (settings.cuda && !settings.quick)
     add_cross_entropy(operations, settings, "8192x128256", DType::kBF16, 8192, 128256, true);

@@ -27,7 +27,8 @@ void measure_and_count(benchmark::State& state, Session& session, const Operatio
       state.counters["GB/s"] = m.gigabytes_per_second();
       state.counters["baseline_us"] = baseline * 1e6;
       state.counters["percent_of_baseline"] = 100 * baseline / m.median;
-      state.counters["floor_percent"] = session.device().cuda() ? 100 * op.floor : 0;
+      const double floor = op.most_us > 0 ? baseline * 1e6 / op.most_us : op.floor;
+      state.counters["floor_percent"] = session.device().cuda() ? 100 * floor : 0;
       state.counters["bytes"] = static_cast<double>(m.bytes);
       state.counters["ns_per_element"] = m.median * 1e9 / static_cast<double>(op.elements);
       state.counters["us_p20"] = m.p20 * 1e6;

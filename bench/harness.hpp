@@ -33,8 +33,9 @@ struct Operation {
   double flops = 0;                 ///< floating-point operations of a call; 0 = not reported
   bool capturable = true;           ///< in a CUDA graph; false for a call that waits for its result
   Baseline baseline = Baseline::streams;
-  Call other = {};   ///< the call to compare with, where `baseline` says so
-  double floor = 0;  ///< the least speed that is right on a GPU, as a part of the baseline's; 0 = none
+  Call other = {};     ///< the call to compare with, where `baseline` says so
+  double floor = 0;    ///< the least speed that is right on a GPU, as a part of the baseline's; 0 = none
+  double most_us = 0;  ///< the most microseconds that are right on an H200; 0 = any
   Call call = {};
 };
 
