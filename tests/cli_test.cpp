@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <cmath>
 #include <csignal>
+#include <fstream>
 #include <limits>
 
 #include "support/devices.hpp"
@@ -218,6 +219,67 @@ TEST(CliSoftmax, EqualsItsFormulas) {
     for (std::size_t j = 0; j < 3; ++j) row.push_back(p[i] * ((i == j) - p[j]) / tau);
     expect_close(got["jacobian"][i], row, 1e-12);
   }
+}
+
+TEST(CliSoftmax, RowsOfAnyLengthsFromAFile) {
+  const TemporaryFolder folder;
+  const std::string file = folder / "rows.txt";
+  std::ofstream(file) << "0,0\n\n 1, 1, 1,1 \n5\n";
+  const Json got = run_for_json({"softmax", "--rows", file, "--label", "1,0,0"});
+  ASSERT_EQ(got["rows"].size(), 3u);
+  EXPECT_EQ(got["rows"][0]["probabilities"].get<Vector>(), (Vector{0.5, 0.5}));
+  EXPECT_EQ(got["rows"][1]["probabilities"].get<Vector>(), (Vector{0.25, 0.25, 0.25, 0.25}));
+  EXPECT_EQ(got["rows"][2]["probabilities"].get<Vector>(), Vector{1});
+  for (const auto& [row, n] : {std::pair{0, 2.0}, {1, 4.0}, {2, 1.0}})
+    expect_close(Json::array({got["rows"][static_cast<std::size_t>(row)]["cross_entropy"],
+                              got["rows"][static_cast<std::size_t>(row)]["logsumexp"]}),
+                 {std::log(n), std::log(n) + (row == 0   ? 0
+                                              : row == 1 ? 1
+                                                         : 5)},
+                 1e-14);
+  EXPECT_EQ(got["rows"][0]["cross_entropy_gradient"].get<Vector>(), (Vector{0.5, -0.5}));
+  EXPECT_EQ(got["rows"][2]["cross_entropy_gradient"].get<Vector>(), Vector{0});
+
+  std::ofstream(file) << "1,2\n3,x\n";
+  expect_usage_error({"softmax", "--rows", file}, {"--rows: line 2: item 2", "'x'"});
+  std::ofstream(file) << "\n";
+  expect_usage_error({"softmax", "--rows", file}, {"--rows: want rows of numbers"});
+  std::ofstream(file) << "1,2\n3\n";
+  expect_usage_error({"softmax", "--rows", file, "--mask", "1,1"}, {"--mask: want rows of one length"});
+  expect_usage_error({"softmax", "--rows", file, "--label", "1,1"},
+                     {"--label: item 2: want a class from 0 to 0"});
+  expect_usage_error({"softmax", "--rows", file, "--label", "1"}, {"--label: want 2", "got 1"});
+  expect_usage_error({"softmax", "--rows", file + ".none"}, {"--rows: cannot read"});
+  expect_usage_error({"softmax", "--rows", file, "--logits", "1"}, {});
+  expect_usage_error({"softmax"}, {});
+}
+
+TEST(CliSoftmax, Masks) {
+  for (const char* dtype : {"f64", "f32", "f16", "bf16"}) {
+    const Json got =
+        run_for_json({"softmax", "--logits", "2,9,2", "--mask", "1,0,1", "--label", "1", "--dtype", dtype});
+    EXPECT_EQ(got["probabilities"].get<Vector>(), (Vector{0.5, 0, 0.5})) << dtype;
+    EXPECT_EQ(got["log_probabilities"][1], "-inf");
+    EXPECT_EQ(got["cross_entropy"], "inf");
+  }
+  EXPECT_EQ(run_for_json({"softmax", "--logits", "2,9", "--mask", "0,0"})["probabilities"].get<Vector>(),
+            (Vector{0, 0}));
+  expect_usage_error({"softmax", "--logits", "2,9", "--mask", "1"}, {"--mask: want 2 numbers", "got 1"});
+  expect_usage_error({"softmax", "--logits", "2,9", "--mask", "1,2"}, {"--mask: item 2: want 0 or 1"});
+  expect_usage_error({"softmax", "--logits", "2,9", "--label", "2"}, {"--label: want a class from 0 to 1"});
+  expect_usage_error({"softmax", "--logits", "2,9", "--label", "0", "--temperature", "2"},
+                     {"--label", "--temperature"});
+}
+
+TEST(CliSoftmax, AccuracyIsMeasured) {
+  const Json got = run_for_json({"accuracy", "softmax", "--dtype", "bf16"});
+  ASSERT_EQ(got["figures"].size(), 5u);
+  for (const Json& figure : got["figures"]) {
+    EXPECT_GT(figure["max_ulp"].get<double>(), 0.4) << figure;
+    EXPECT_LT(figure["max_ulp"].get<double>(), 0.51) << figure;
+  }
+  expect_usage_error({"accuracy", "softmax", "--order", "1"}, {"--order"});
+  expect_usage_error({"accuracy", "gelu", "--device", "cpu"}, {"--device"});
 }
 
 TEST(CliSoftmax, LeavesOutWhatWasNotAskedFor) {

@@ -48,8 +48,7 @@ void add_cross_entropy(const Context& ctx, DType dtype, const Question& question
   Vector logits(rows.size() * columns, -std::numeric_limits<double>::infinity());
   for (std::size_t r = 0; r < rows.size(); ++r)
     for (std::size_t c = 0; c < question.rows[r].size(); ++c)
-      if (question.mask.empty() || question.mask[c] != 0)
-        logits[r * columns + c] = question.rows[r][c] / question.temperature;
+      if (question.mask.empty() || question.mask[c] != 0) logits[r * columns + c] = question.rows[r][c];
   const std::vector<std::int64_t> labels(question.labels.begin(), question.labels.end());
   const DeviceIndices device_labels(ctx, labels);
   const DType loss_dtype = dtype == DType::kF64 ? DType::kF64 : DType::kF32;
@@ -60,7 +59,6 @@ void add_cross_entropy(const Context& ctx, DType dtype, const Question& question
   for (std::size_t r = 0; r < rows.size(); ++r) {
     rows[r].cross_entropy = losses[r];
     rows[r].cross_entropy_gradient = part(gradients, r, columns, question.rows[r].size());
-    for (double& g : *rows[r].cross_entropy_gradient) g /= question.temperature;  // of z / T
   }
 }
 
@@ -163,7 +161,7 @@ Json json_of(const Row& row) {
 Question question_of(const SoftmaxCommandOptions& options, DType dtype) {
   Question question;
   question.rows = options.rows ? parse_number_rows("--rows", *options.rows, dtype)
-                               : std::vector{parse_number_list("--logits", *options.logits, dtype)};
+                               : std::vector<Vector>{parse_number_list("--logits", *options.logits, dtype)};
   question.temperature = parse_number("--temperature", options.temperature);
   question.jacobian = options.jacobian;
   std::size_t longest = 0, shortest = question.rows.front().size();
@@ -186,6 +184,7 @@ Question question_of(const SoftmaxCommandOptions& options, DType dtype) {
     one_for_each_logit("--tangent", question.tangent.size());
   }
   if (options.label) {
+    if (question.temperature != 1) fail("--label: want a --temperature of 1: cross-entropy takes no other");
     const int last = static_cast<int>(std::min<std::size_t>(longest, std::numeric_limits<int>::max())) - 1;
     question.labels =
         parse_integer_list("--label", *options.label, 0, last, fmt::format("a class from 0 to {}", last));
