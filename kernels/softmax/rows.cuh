@@ -79,10 +79,11 @@ __device__ V reduce_block(V v, V* partial /* [32] */) {
 
 // ---------------------------------------------------------------- elements of a row
 
-/// Columns [column, column + n) of a row, where the row ends at `cols`. `shift`: neighbouring packets may be
-/// read to put together one that is not at a packet boundary.
+/// Columns [column, column + n) of a row that ends at `cols`; `padding` behind that. `shift`: neighbouring
+/// packets may be read to put together one that is not at a packet boundary.
 template <class T>
-__device__ Packet<T> load_columns(const T* row, std::int64_t column, std::int64_t cols, bool shift) {
+__device__ Packet<T> load_columns(const T* row, std::int64_t column, std::int64_t cols, bool shift,
+                                  T padding) {
   constexpr int kCount = Packet<T>::kCount;
   const T* const p = row + column;
   if (column + kCount <= cols) {
@@ -91,7 +92,7 @@ __device__ Packet<T> load_columns(const T* row, std::int64_t column, std::int64_
   }
   Packet<T> packet;
 #pragma unroll
-  for (int e = 0; e < kCount; ++e) packet.element[e] = column + e < cols ? p[e] : T{};
+  for (int e = 0; e < kCount; ++e) packet.element[e] = column + e < cols ? p[e] : padding;
   return packet;
 }
 
@@ -174,7 +175,7 @@ struct Row {
           if ((flags >> (8 * e) & 0xff) == 0) x[e][0] = Op::padding();
       }
       if (bias != nullptr) {
-        const Packet<T> packet = load_columns(bias, column, limit, true);
+        const Packet<T> packet = load_columns(bias, column, limit, true, T{});
 #pragma unroll
         for (int e = 0; e < Count; ++e) x[e][0] += static_cast<C>(widen(packet.element[e]));
       }
@@ -279,7 +280,8 @@ __device__ void store_row_results(const Op& op, const RowCall& call, std::int64_
 /// 2^plan.threads_log2 threads share a row: lanes of a warp, or the block. Packets rank, rank + threads, ...
 /// belong to a thread.
 template <class Op, int Packets, bool Block>
-__global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::T)) : kRowThreads)
+__global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::T)) : kRowThreads,
+                                  sizeof(typename Op::T) == 8 ? 1 : 0)
     row_registers_kernel(const __grid_constant__ Op op, const __grid_constant__ RowCall call, bool shift,
                          int threads_log2) {
   using T = typename Op::T;
@@ -308,11 +310,9 @@ __global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::
       const std::int64_t column = (rank + static_cast<std::int64_t>(k) * threads) * kCount;
 #pragma unroll
       for (int i = 0; i < Op::kInputs; ++i) {
-        Packet<T> packet;
-        if (column < row.limit) packet = load_columns(row.in[i], column, row.limit, shift);
+        const Packet<T> packet = load_columns(row.in[i], column, row.limit, shift, narrow<T>(Op::padding()));
 #pragma unroll
-        for (int e = 0; e < kCount; ++e)
-          x[k][e][i] = column + e < row.limit ? static_cast<C>(widen(packet.element[e])) : Op::padding();
+        for (int e = 0; e < kCount; ++e) x[k][e][i] = widen(packet.element[e]);
       }
     }
     if constexpr (Op::kMasked) {
@@ -425,12 +425,11 @@ __global__ void __launch_bounds__(kSliceThreads, 1)
         if (again && slicing.keeps) {
           packet = kept[k * Op::kInputs + i];
         } else {
-          packet = load_columns(row.in[i], column, row.limit, slicing.shift);
+          packet = load_columns(row.in[i], column, row.limit, slicing.shift, narrow<T>(Op::padding()));
           if (slicing.keeps) kept[k * Op::kInputs + i] = packet;
         }
 #pragma unroll
-        for (int e = 0; e < kCount; ++e)
-          x[e][i] = column + e < row.limit ? static_cast<C>(widen(packet.element[e])) : Op::padding();
+        for (int e = 0; e < kCount; ++e) x[e][i] = widen(packet.element[e]);
       }
       row.mask(column, x);
     };
