@@ -34,15 +34,15 @@ struct StatisticVjp {
   const C* temperatures;  // [rows], or null
   RowNumbers gradients;   // dy, [rows]
   C empty;                // results of an empty row: 0 or NaN
-  C gradient;             // of this row
+  C gradient;             // dy / T of this row
 
   __device__ StatisticVjp of_row(std::int64_t row) const {
     StatisticVjp own = *this;
     if (temperatures != nullptr) own.scale = logit_scale_of(temperatures[row]);
-    if (sizeof(T) == 2 && gradients.f32)
-      own.gradient = static_cast<const C*>(gradients.data)[row];
-    else
-      own.gradient = static_cast<C>(widen(static_cast<const T*>(gradients.data)[row]));
+    const C dy = sizeof(T) == 2 && gradients.f32
+                     ? static_cast<const C*>(gradients.data)[row]
+                     : static_cast<C>(widen(static_cast<const T*>(gradients.data)[row]));
+    own.gradient = divided(dy, own.scale);
     return own;
   }
 
@@ -86,12 +86,11 @@ struct StatisticVjp {
   }
 
   __device__ Finish finish(const Peak& peak, const State& state, const Sums& sums) const {
-    const C factor = divided(gradient, scale);
     if (peak.number == padding()) return {C(0), {C(0), C(0)}, empty, state};
     if constexpr (IsEntropy)
-      return {C(1) / (sums.sum.hi + sums.sum.lo), sums.mean(), -factor * (scale.nats / unit()), state};
+      return {C(1) / (sums.sum.hi + sums.sum.lo), sums.mean(), -gradient * (scale.nats / unit()), state};
     else
-      return {C(1) / (sums.hi + sums.lo), {C(0), C(0)}, factor, state};
+      return {C(1) / (sums.hi + sums.lo), {C(0), C(0)}, gradient, state};
   }
 
   __device__ void results(const C (&x)[1], std::int64_t, const Finish& f, C (&y)[1]) const {
