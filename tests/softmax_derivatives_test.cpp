@@ -17,9 +17,8 @@ using namespace actium_test;
 
 // Every size class of the kernels with one, two and three inputs, and both sides of most boundaries.
 std::vector<std::int64_t> columns() {
-  if (quick()) return {1, 33, 130, 513, 1025, 2051, 8200};
-  return {1,   2,   3,    5,    31,   32,   33,   64,   100,   127,   128,   129,   511,
-          512, 513, 1000, 1023, 1024, 1025, 2051, 4096, 10007, 16384, 16387, 33001, 70003};
+  if (quick()) return {1, 33, 513, 2051};
+  return {1, 2, 5, 31, 32, 33, 100, 128, 129, 511, 513, 1025, 2051, 4096, 10007, 16387, 33001, 70003};
 }
 
 class SoftmaxDerivatives : public DeviceTest {};
@@ -34,6 +33,7 @@ TEST_P(SoftmaxDerivatives, EveryOperationEveryDTypeEveryRowLength) {
         for (const auto& [temperature, spread, mean] :
              {std::tuple{1.0, 1.0, 0.0}, {0.7, 12.0, 0.0}, {3.0, 1.0, 1000.0}}) {
           if (mean != 0 && cols > 20000) continue;  // one long length has it too
+          if (cols > 20000 && dtype != DType::kF32 && temperature != 0.7) continue;
           SCOPED_TRACE(std::string(to_string(dtype)) + " cols " + std::to_string(cols) + " T " +
                        std::to_string(temperature) + " mean " + std::to_string(mean));
           const std::int64_t rows = cols > 2000 ? 2 : 5;
@@ -70,6 +70,7 @@ TEST_P(SoftmaxDerivatives, Masks) {
   for (const DType dtype : kDTypes)
     visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
       for (const std::int64_t cols : {1, 7, 130, 2100, 20001}) {
+        if (quick() && cols > 3000) continue;
         SCOPED_TRACE(std::string(to_string(dtype)) + " cols " + std::to_string(cols));
         check_masks<T>(ctx, 6, cols);
       }
@@ -93,6 +94,7 @@ TEST_P(SoftmaxDerivatives, InPlaceGivesTheSameBits) {
   for (const DType dtype : {DType::kF32, DType::kF16})
     visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
       for (const std::int64_t cols : {7, 900, 3001, 20001}) {
+        if (quick() && cols > 4000) continue;
         SCOPED_TRACE(std::string(to_string(dtype)) + " cols " + std::to_string(cols));
         const Shape shape{3, cols};
         const auto count = static_cast<std::size_t>(3 * cols);

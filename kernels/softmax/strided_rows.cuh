@@ -7,9 +7,9 @@
 
 namespace actium::kernels {
 
-/// f64: of registers as many as one block may have, or ptxas spills for the sake of more blocks.
+/// Of registers as many as one block may have, or ptxas spills for the sake of more blocks.
 template <class Op>
-__global__ void __launch_bounds__(kStridedWarps* kWarpSize, sizeof(typename Op::T) == 8 ? 1 : 0)
+__global__ void __launch_bounds__(kStridedWarps* kWarpSize, 1)
     strided_rows_kernel(const __grid_constant__ Op op, const __grid_constant__ RowCall call) {
   using T = typename Op::T;
   using C = typename Op::C;
