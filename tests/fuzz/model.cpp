@@ -209,6 +209,44 @@ void dtypes(Rules& rules, const Call& call, std::size_t tensors) {
   }
 }
 
+/// Rows along the last axis with any strides; "what the calls on f16 and bf16 write may be f32"; statistics
+/// are contiguous, and the tangents of [..., n] may be [..., k, n].
+void softmaxes(Rules& rules, const Call& call) {
+  const View &first = call.views[0], &out = call.views.back();
+  const bool statistic = call.op == Op::kLogSumExp || call.op == Op::kEntropy;
+  rules.temperature();
+  rules.want(!first.extents.empty());
+  for (const View& v : call.views) {
+    rules.want(dtype_of(v) < 4);
+    rules.elements(v);
+    rules.device(v);
+    // Whether their axes merge into two, and an output's elements do not overlap, is not worked out here.
+    if (!is_contiguous(v)) statistic&&& v == &out ? rules.want(false) : rules.undecided();
+  }
+  const bool narrow = dtype_of(first) >= 2;
+  rules.want(dtype_of(out) == dtype_of(first) || (narrow && dtype_of(out) == 1));
+  if (rules.broken()) return;
+  if (statistic) {
+    // "a rank-1 z gives one number: a view of shape [1] or []"
+    const Extents rows = without_last(first.extents);
+    rules.want(out.extents == rows || (rows.empty() && out.extents == Extents{1}));
+    rules.apart(out, first, false);
+    return;
+  }
+  Extents extents = first.extents;
+  if (call.inputs() == 2) {
+    const View& tangent = call.views[1];
+    rules.want(dtype_of(tangent) == dtype_of(first));
+    if (tangent.extents.size() == extents.size() + 1 && extents.size() < 8)
+      extents.insert(extents.end() - 1, tangent.extents[extents.size() - 1]);
+    rules.want(tangent.extents == extents);
+  }
+  rules.want(out.extents == extents);
+  if (rules.broken()) return;
+  for (std::size_t i = 0; i < call.inputs(); ++i)
+    rules.apart(out, call.views[i], call.views[i].extents == extents);
+}
+
 void parameter_gradient(Rules& rules, const Call& call) {
   elementwise(rules, call, 2);
   const View& dp = call.views[2];
@@ -347,19 +385,9 @@ Verdict judge(const Call& call, const Arenas& arenas) {
     case Op::kLogSoftmax:
     case Op::kSoftmaxVjp:
     case Op::kSoftmaxJvp:
-      rules.temperature();
-      rules.want(!first.extents.empty());
-      alike(rules, call);
-      break;
     case Op::kLogSumExp:
     case Op::kEntropy:
-      rules.temperature();
-      rules.want(!first.extents.empty());
-      rules.tensor(first);
-      // "a rank-1 z gives one number: a view of shape [1] or []"
-      rules.tensor(call.views[1], dtype_of(first),
-                   rows.empty() && call.views[1].extents == Extents{1} ? Extents{1} : rows);
-      rules.disjoint(call.views[1], first);
+      softmaxes(rules, call);
       break;
     case Op::kJacobian:
       rules.temperature();
