@@ -28,6 +28,8 @@ void RowTensors::add(std::string_view name, const ConstTensorView& t, kernels::A
   for (int a = 0; fits && a < t.shape().rank(); ++a) {
     const std::int64_t extent = t.shape()[a], want = shape_[a + missing];
     fits = extent == want || extent == 1;
+    if (extent > 1 && t.strides()[static_cast<std::size_t>(a)] < 0)
+      check_.fail(std::string(name) + ".strides", "none below 0", stride_list(t));
     member.strides[static_cast<std::size_t>(a + missing)] =
         extent == 1 ? 0 : t.strides()[static_cast<std::size_t>(a)];
   }
@@ -40,9 +42,9 @@ void RowTensors::add(std::string_view name, const ConstTensorView& t, kernels::A
 void RowTensors::lay_out(kernels::RowCall& call) const {
   call.cols = cols();
   call.rows = row_shape_.count();
-  call.inner = 1;
+  call.inner = call.middle = 1;
   for (const Member& m : members_) {
-    *m.place = {const_cast<void*>(m.view.data()), 0, 0, 1};
+    *m.place = {const_cast<void*>(m.view.data()), 0, 0, 0, 1};
     if (cols() > 1) m.place->col_stride = m.strides[static_cast<std::size_t>(axis_)];
   }
   // Neighbouring axes, from the last: an axis joins the group behind it where every tensor steps over that.
@@ -65,18 +67,22 @@ void RowTensors::lay_out(kernels::RowCall& call) const {
     if (joins) {
       groups.back().extent *= shape_[a];
     } else {
-      if (groups.size() == 2)
-        check_.fail(std::string(apart) + ".strides", "axes beside options.axis that merge into two",
+      if (groups.size() == 3)
+        check_.fail(std::string(apart) + ".strides", "axes beside the rows' that merge into three",
                     "more of them in " + shape_.to_string(), "copy it to a contiguous tensor first");
       groups.push_back({shape_[a], a});
     }
   }
   if (groups.empty()) return;
-  const bool two = groups.size() == 2;
-  if (two) call.inner = groups.front().extent;
+  const auto stride = [](const Member& m, const Group& group) {
+    return m.strides[static_cast<std::size_t>(group.axis)];
+  };
+  if (groups.size() >= 2) call.inner = groups[0].extent;
+  if (groups.size() == 3) call.middle = groups[1].extent;
   for (const Member& m : members_) {
-    m.place->outer_stride = m.strides[static_cast<std::size_t>(groups.back().axis)];
-    if (two) m.place->inner_stride = m.strides[static_cast<std::size_t>(groups.front().axis)];
+    m.place->outer_stride = stride(m, groups.back());
+    if (groups.size() >= 2) m.place->inner_stride = stride(m, groups[0]);
+    if (groups.size() == 3) m.place->middle_stride = stride(m, groups[1]);
   }
 }
 

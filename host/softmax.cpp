@@ -73,7 +73,8 @@ void from_probabilities(const Context& ctx, std::string_view function, const Con
   check.dtype("p", given_p, kDTypes);
   check.elements("p", given_p);
   const int rank = given_p.shape().rank();
-  const bool probes = tz.shape().rank() == rank + 1 && rank < Shape::kMaxRank &&
+  const bool probes = rank < Shape::kMaxRank && tz.shape().rank() == rank + 1 &&
+                      tz.shape().back() == given_p.shape().back() &&
                       (options.axis == -1 || options.axis == rank - 1);
   const ConstTensorView p = probes ? with_probes(given_p) : given_p;
   Shape shape = p.shape();

@@ -58,7 +58,11 @@ class RowOperation {
   }
   /// What is written has one dtype.
   void output(std::string_view name, const TensorView& t) {
-    check_output(check_, name, t, outputs_.empty() ? dtype_ : outputs_.front().view.dtype(), shape_);
+    if (!outputs_.empty()) {
+      const DType one[] = {outputs_.front().view.dtype()};
+      check_.dtype(name, t, one);
+    }
+    check_output(check_, name, t, dtype_, shape_);
     for (const Named& in : inputs_) check_.same_or_disjoint(name, t, in.name, in.view);
     finish_output(name, t);
     rows_->add(name, t, call_.out[outputs_.size() - 1]);

@@ -7,13 +7,13 @@
 namespace actium::kernels {
 
 // Softmax and its relatives. A row is the elements along one axis; rows are numbered by the other axes in
-// order of their indices: row o * inner + i, where i < inner counts the later of them.
+// order of their indices: row (o * middle + m) * inner + i.
 
-/// Element c of row o * inner + i is data[o * outer_stride + i * inner_stride + c * col_stride]. Strides may
-/// be 0 where nothing is written.
+/// Element c of that row is data[o * outer_stride + m * middle_stride + i * inner_stride + c * col_stride].
+/// Strides may be 0 where nothing is written.
 struct AnyRows {
   void* data = nullptr;
-  std::int64_t outer_stride = 0, inner_stride = 0, col_stride = 1;
+  std::int64_t outer_stride = 0, middle_stride = 0, inner_stride = 0, col_stride = 1;
 };
 
 /// Which elements of a row take part; the others are as logits of -inf.
@@ -26,7 +26,7 @@ struct RowMask {
 };
 
 struct RowCall {
-  std::int64_t rows = 0, cols = 0, inner = 1;
+  std::int64_t rows = 0, cols = 0, middle = 1, inner = 1;
   double temperature = 1;
   const void* temperatures = nullptr;  // [rows] of f64 for f64, else f32; in place of `temperature`
   EmptyRow empty = EmptyRow::kZeros;

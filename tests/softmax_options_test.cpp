@@ -413,6 +413,57 @@ TEST_P(SoftmaxOptionsTest, ManyTangentsOfOneJacobian) {
   }
 }
 
+// Of [B, H, M, N] logits the mask of attention is [B, 1, M, N].
+TEST_P(SoftmaxOptionsTest, MasksWithOneAxisLess) {
+  const Context ctx = context();
+  const std::vector<float> z(2 * 3 * 4 * 5, 0.5f);
+  std::vector<float> bias(2 * 4 * 5);
+  for (std::size_t i = 0; i < bias.size(); ++i)
+    if (i % 3 == 0) bias[i] = -std::numeric_limits<float>::infinity();
+  Tensor zs(ctx, z), biases(ctx, bias), p(ctx, DType::kF32, {2, 3, 4, 5});
+  softmax(ctx, zs.view().reshaped({2, 3, 4, 5}), p, {.bias = biases.view().reshaped({2, 1, 4, 5})});
+  const std::vector<double> ps = p.to_doubles(ctx);
+  for (std::size_t i = 0; i < ps.size(); ++i) {
+    const std::size_t column = i % 5, row = i / 5 % 4, batch = i / 60, first = (batch * 4 + row) * 5;
+    int left = 0;
+    for (std::size_t c = 0; c < 5; ++c) left += (first + c) % 3 != 0;
+    EXPECT_NEAR(ps[i], (first + column) % 3 == 0 ? 0 : 1.0 / left, 1e-7) << i;
+  }
+}
+
+// The bias of a masked element does not count, nor the logit under a bias of -inf.
+TEST_P(SoftmaxOptionsTest, WhatIsMaskedDoesNotCount) {
+  const Context ctx = context();
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  for (const std::int64_t stride : {1, 2})
+    for (const float hidden : {nan, inf}) {
+      std::vector<float> z(8), bias(4);
+      for (std::size_t i = 0; i < 4; ++i) z[i * static_cast<std::size_t>(stride)] = 1;
+      z[2 * static_cast<std::size_t>(stride)] = hidden;
+      bias[2] = -inf;
+      bias[3] = hidden;
+      const unsigned char keep[] = {1, 1, 1, 0};
+      Tensor zs(ctx, z), biases(ctx, bias), keeps(ctx, DType::kE4M3, {4}), p(ctx, DType::kF32, {4});
+      copy(ctx, ConstTensorView(keep, DType::kE4M3, {4}), keeps);
+      SoftmaxOptions options;
+      options.mask = BoolView(static_cast<const bool*>(keeps.view().data()), {4});
+      options.bias = biases;
+      const std::int64_t strides[] = {stride};
+      softmax(ctx, ConstTensorView(zs.view().data(), DType::kF32, {4}, strides), p, options);
+      EXPECT_EQ(p.to_doubles(ctx), (std::vector<double>{0.5, 0.5, 0, 0})) << stride << " " << hidden;
+    }
+}
+
+TEST_P(SoftmaxOptionsTest, LogsumexpBeyondTheLargestNumber) {
+  const Context ctx = context();
+  Tensor lse(ctx, DType::kF32, {1});
+  for (const auto& [z, want] : {std::pair{1e38f, kInf}, {-3e38f, -kInf}}) {
+    Tensor zs(ctx, std::vector<float>{z});
+    logsumexp(ctx, zs, lse, {.temperature = 3e-9});
+    EXPECT_EQ(lse.to_doubles(ctx)[0], want);
+  }
+}
+
 TEST_P(SoftmaxOptionsTest, WhatDoesNotFitIsRefused) {
   const Context ctx = context();
   Tensor z(ctx, DType::kF16, {4, 6}), p(ctx, DType::kF16, {4, 6}), stats(ctx, DType::kF16, {4});
@@ -457,12 +508,19 @@ TEST_P(SoftmaxOptionsTest, WhatDoesNotFitIsRefused) {
   has(message({}, [&](const SoftmaxOptions& o) { softmax(ctx, z, f64, o); }),
       "p.dtype: want f16 or f32, got f64");
   logsumexp(ctx, z, f32_stats);
-  const std::int64_t none[] = {0, 1}, apart[] = {200, 60, 17, 1};
+  const std::int64_t none[] = {0, 1}, apart[] = {300, 100, 30, 7, 1}, backwards[] = {6, -1};
   const TensorView repeated(p.view().data(), DType::kF16, {4, 6}, none);
   has(message({}, [&](const SoftmaxOptions& o) { softmax(ctx, z, repeated, o); }), "p.strides");
-  Tensor wide(ctx, DType::kF16, {1000}), four(ctx, DType::kF16, {3, 3, 3, 6});
-  const ConstTensorView three(wide.view().data(), DType::kF16, {3, 3, 3, 6}, apart);
+  Tensor wide(ctx, DType::kF16, {1000}), four(ctx, DType::kF16, {2, 2, 2, 2, 6});
+  const ConstTensorView three(wide.view().data(), DType::kF16, {2, 2, 2, 2, 6}, apart);
   has(message({}, [&](const SoftmaxOptions& o) { softmax(ctx, three, four, o); }), "merge");
+  const ConstTensorView reversed(static_cast<const f16*>(z.view().data()) + 5, DType::kF16, {4, 6},
+                                 backwards);
+  has(message({}, [&](const SoftmaxOptions& o) { softmax(ctx, reversed, p, o); }),
+      "z.strides: want none below 0");
+  Tensor p16(ctx, DType::kF16, {4, 6}), tp32(ctx, DType::kF32, {4, 6});
+  has(message({}, [&](const SoftmaxOptions& o) { softmax_value_and_jvp(ctx, z, z, p16, tp32, o); }),
+      "tp.dtype: want f16, got f32");
   Tensor jacobian(ctx, DType::kF16, {4, 6, 6});
   has(message({.axis = 0}, [&](const SoftmaxOptions& o) { softmax_jacobian(ctx, z, jacobian, o); }), "axis");
 }

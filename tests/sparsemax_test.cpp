@@ -213,6 +213,35 @@ TEST_P(SparsemaxTest, OtherAxesAndTemperaturesInMemory) {
   }
 }
 
+TEST_P(SparsemaxTest, AnotherAxisInEveryDType) {
+  const Context ctx = context();
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      const std::vector<T> z(12, T(0.25f)), d = normal_sample<T>(12, kSeed);
+      Tensor zs(ctx, z), ds(ctx, d), p(ctx, dtype, {4, 3}), dz(ctx, dtype, {4, 3});
+      sparsemax(ctx, zs.view().reshaped({4, 3}), p, {.axis = 0});
+      sparsemax_vjp(ctx, p, ds.view().reshaped({4, 3}), dz, {.axis = 0});
+      for (const double x : p.to_doubles(ctx)) EXPECT_EQ(x, 0.25);
+      const std::vector<double> got = dz.to_doubles(ctx);
+      for (std::size_t c = 0; c < 3; ++c) {
+        double mean = 0;
+        for (std::size_t r = 0; r < 4; ++r) mean += static_cast<double>(d[r * 3 + c]) / 4;
+        for (std::size_t r = 0; r < 4; ++r)
+          EXPECT_NEAR(got[r * 3 + c], static_cast<double>(d[r * 3 + c]) - mean, sizeof(T) == 2 ? 0.02 : 1e-6);
+      }
+    });
+}
+
+// The difference times 1 / T overflows, whose second word has the other sign.
+TEST_P(SparsemaxTest, SmallTemperaturesAndFarLogits) {
+  const Context ctx = context();
+  for (const double temperature : {3e-9, 6e-9, 1e-20, 1e-30}) {
+    Tensor zs(ctx, std::vector<float>{0, -3e38f}), p(ctx, DType::kF32, {2});
+    sparsemax(ctx, zs, p, {.temperature = temperature});
+    EXPECT_EQ(p.to_doubles(ctx), (std::vector<double>{1, 0})) << temperature;
+  }
+}
+
 TEST_P(SparsemaxTest, WhatDoesNotFitIsRefused) {
   const Context ctx = context();
   Tensor z(ctx, DType::kF32, {2, 3}), p(ctx, DType::kF32, {3, 2}), d(ctx, DType::kF64, {2, 3}),

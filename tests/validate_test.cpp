@@ -72,6 +72,7 @@ struct Function {
   void (*call)(const Context& ctx, const Views& v, double temperature);
   bool merges = false;  // takes strides whose axes merge (layout_test.cpp)
   bool mixes = false;   // takes f32, f16 and bf16 side by side
+  bool rows = false;    // softmax.hpp: any axis and strides, f32 results of 16-bit inputs, many tangents
 
   std::size_t size() const { return inputs.size() + outputs.size(); }
   const Argument& argument(std::size_t i) const {
@@ -133,25 +134,37 @@ const Function kFunctions[] = {
      {{"p"}},
      true,
      true,
-     [](const Context& ctx, const Views& v, double t) { softmax(ctx, v[0], v[1], {.temperature = t}); }},
+     [](const Context& ctx, const Views& v, double t) { softmax(ctx, v[0], v[1], {.temperature = t}); },
+     false,
+     false,
+     true},
     {"log_softmax",
      {{"z"}},
      {{"log_p"}},
      true,
      true,
-     [](const Context& ctx, const Views& v, double t) { log_softmax(ctx, v[0], v[1], {.temperature = t}); }},
+     [](const Context& ctx, const Views& v, double t) { log_softmax(ctx, v[0], v[1], {.temperature = t}); },
+     false,
+     false,
+     true},
     {"logsumexp",
      {{"z"}},
      {{"result", Extents::kWithoutLast}},
      false,
      true,
-     [](const Context& ctx, const Views& v, double t) { logsumexp(ctx, v[0], v[1], {.temperature = t}); }},
+     [](const Context& ctx, const Views& v, double t) { logsumexp(ctx, v[0], v[1], {.temperature = t}); },
+     false,
+     false,
+     true},
     {"entropy",
      {{"z"}},
      {{"result", Extents::kWithoutLast}},
      false,
      true,
-     [](const Context& ctx, const Views& v, double t) { entropy(ctx, v[0], v[1], {.temperature = t}); }},
+     [](const Context& ctx, const Views& v, double t) { entropy(ctx, v[0], v[1], {.temperature = t}); },
+     false,
+     false,
+     true},
     {"softmax_vjp",
      {{"p"}, {"dp"}},
      {{"dz"}},
@@ -159,7 +172,10 @@ const Function kFunctions[] = {
      true,
      [](const Context& ctx, const Views& v, double t) {
        softmax_vjp(ctx, v[0], v[1], v[2], {.temperature = t});
-     }},
+     },
+     false,
+     false,
+     true},
     {"softmax_jvp",
      {{"p"}, {"tz"}},
      {{"tp"}},
@@ -167,7 +183,10 @@ const Function kFunctions[] = {
      true,
      [](const Context& ctx, const Views& v, double t) {
        softmax_jvp(ctx, v[0], v[1], v[2], {.temperature = t});
-     }},
+     },
+     false,
+     false,
+     true},
     {"softmax_jacobian",
      {{"p"}},
      {{"jacobian", Extents::kWithLastTwice}},
@@ -446,9 +465,13 @@ TEST_P(ValidateTest, MismatchedDTypes) {
         const std::size_t blamed = std::max<std::size_t>(i, 1);
         const DType wanted = i == 0 ? wrong : kRight;
         const bool may_be_8_bit = std::string_view(f.name) == "forward";
-        const std::string list = !f.mixes || wanted == DType::kF64 ? std::string(to_string(wanted))
-                                 : may_be_8_bit                    ? "f32, f16, bf16, e4m3 or e5m2"
-                                                                   : "f32, f16 or bf16";
+        // "f32 results of f16 and bf16"; a first argument of 16 bits then goes with f32.
+        const bool wide = f.rows && size_of(wanted) == 2 && blamed >= f.inputs.size();
+        if (wide && (i == 0 ? kRight : wrong) == DType::kF32) continue;
+        const std::string list = wide ? std::string(to_string(wanted)) + " or f32"
+                                 : !f.mixes || wanted == DType::kF64 ? std::string(to_string(wanted))
+                                 : may_be_8_bit                      ? "f32, f16, bf16, e4m3 or e5m2"
+                                                                     : "f32, f16 or bf16";
         expect_bad(
             ctx, f,
             size_of(wrong) == 2 && sizeof(T) == 2 ? "dtype: f16 and bf16 exchanged" : "dtype of another size",
@@ -545,6 +568,16 @@ TEST_P(ValidateTest, StridesOtherThanContiguous) {
         std::string message =
             what(f, f.argument(i).name + (".strides: want those of contiguous " + shape.to_string()) +
                         ", got " + text(wrong));
+        if (f.rows && f.argument(i).extents == Extents::kSame) {
+          const std::string name = kind_of_case;
+          const bool input = i < f.inputs.size();
+          if (name != "strides: backwards" && (input || name != "strides: broadcast")) continue;
+          message =
+              what(f, f.argument(i).name +
+                          (input ? ".strides: want none below 0, got " + text(wrong)
+                                 : ".strides: want positive ones, of elements that do not overlap, got " +
+                                       text(wrong) + " (copy it to a contiguous tensor first)"));
+        }
         if (f.merges) {
           const std::string name = kind_of_case;
           if (name == "strides: every second element" || name == "strides: padded rows")

@@ -81,14 +81,17 @@ void measure(const Context& ctx, DType dtype, std::int64_t columns, const RowKin
     std::size_t top = first;
     for (std::size_t i = first; i < first + n; ++i)
       if (zs[i] > zs[top]) top = i;
-    long double others = 0, weighted = 0, mean = 0;
+    long double others = 0, weighted = 0, mean = 0, mean_size = 0;
     std::vector<long double> e(n);
     for (std::size_t c = 0; c < n; ++c) {
       const long double a = static_cast<long double>(zs[first + c]) - static_cast<long double>(zs[top]);
       e[c] = std::exp(a);
       if (first + c != top) others += e[c];
       weighted += e[c] * a;
-      mean += static_cast<long double>(ps[first + c]) * static_cast<long double>(ts[first + c]);
+      const long double product =
+          static_cast<long double>(ps[first + c]) * static_cast<long double>(ts[first + c]);
+      mean += product;
+      mean_size += std::fabs(product);
     }
     const long double log_sum = std::log1p(others), sum = 1 + others;
     for (std::size_t c = 0; c < n; ++c) {
@@ -98,9 +101,9 @@ void measure(const Context& ctx, DType dtype, std::int64_t columns, const RowKin
       const long double want = e[c] / sum;
       if (want >= std::ldexp(1.0L, format.min_exponent)) figures[0].take(ulp(ps[i], want), columns, kind);
       figures[1].take(ulp(log_ps[i], a - log_sum), columns, kind);
-      // In ULP of p times the larger of the two that are subtracted.
+      // In ULP of p (|t| + sum p |t|), the size of what is added up and subtracted.
       const long double tangent = static_cast<long double>(ts[i]), saved = static_cast<long double>(ps[i]),
-                        scale = saved * std::max(std::fabs(tangent), std::fabs(mean));
+                        scale = saved * (std::fabs(tangent) + mean_size);
       if (scale >= std::ldexp(1.0L, format.min_exponent))
         figures[4].take(
             static_cast<double>(std::fabs(static_cast<long double>(tps[i]) - saved * (tangent - mean)) /
@@ -110,7 +113,8 @@ void measure(const Context& ctx, DType dtype, std::int64_t columns, const RowKin
     const auto row = static_cast<std::size_t>(r);
     // Where max z and log sum cancel, an ULP of the larger remains.
     const long double lse_want = static_cast<long double>(zs[top]) + log_sum,
-                      larger = std::max(std::fabs(static_cast<long double>(zs[top])), log_sum);
+                      larger = std::max(
+                          {std::fabs(static_cast<long double>(zs[top])), log_sum, std::fabs(lse_want)});
     figures[2].take(larger == 0
                         ? ulp(lses[row], lse_want)
                         : static_cast<double>(std::fabs(static_cast<long double>(lses[row]) - lse_want) /

@@ -81,7 +81,10 @@ std::vector<Wide<T>> logits_of(const RowWalk& walk, const ConstTensorView& z, co
   for (std::size_t c = 0; c < cols; ++c) {
     const auto column = static_cast<std::int64_t>(c);
     logits[c] = load(z.data_as<T>()[zs(column)]);
-    if (options.bias.data() != nullptr) logits[c] += load(options.bias.data_as<T>()[biases(column)]);
+    if (options.bias.data() != nullptr) {
+      const S bias = load(options.bias.data_as<T>()[biases(column)]);
+      logits[c] = bias == -std::numeric_limits<S>::infinity() ? bias : logits[c] + bias;
+    }
     if (column >= limit || (options.mask.given() && !options.mask.data()[keeps(column)]))
       logits[c] = -std::numeric_limits<S>::infinity();
   }

@@ -25,6 +25,7 @@ struct Row {
 template <class S>
 Row<S> scan(const std::vector<S>& z, double temperature) {
   Row<S> row;
+  if (std::isnan(temperature)) row.rest = std::numeric_limits<S>::quiet_NaN();
   for (const S v : z) {
     if (v > row.max || std::isnan(v)) row.max = v;
     if (std::isnan(v)) break;

@@ -13,7 +13,7 @@ struct SoftmaxOptions {
   /// 1e37] the results tend to those of the limit, one-hot or uniform.
   double temperature = 1;
   /// One for each row, [...], in place of `temperature`: f64 for f64 logits, else f32. They are not read by
-  /// the host: a row whose temperature is not finite and > 0 becomes NaN.
+  /// the host: where one is not finite and > 0, the row becomes NaN, unless there is nothing in it.
   ConstTensorView temperatures = {};
   /// The axis along which a row lies; negative ones count from the last.
   int axis = -1;
@@ -39,8 +39,8 @@ struct SoftmaxOptions {
 // each row of n is one distribution; statistics are [...], without the axis (a rank-1 z gives one number: a
 // view of shape [1] or []). dtypes: f64, f32, f16, bf16, one for all tensors of a call, but what the calls on
 // f16 and bf16 logits write may be f32; f16 and bf16 compute in f32 and round once. Tensors of shape [..., n,
-// ...] may have strides: all axes before options.axis, and all behind it, must merge into two at most;
-// statistics are contiguous. All are on the context's device. A size of zero is valid.
+// ...] may have strides: the axes beside options.axis must merge into three at most, and no stride is
+// negative; statistics are contiguous. All are on the context's device. A size of zero is valid.
 //
 // Exponentials are taken in powers of two that the row's maximum decides, so the error does not grow with
 // max|z| and no finite row overflows: f32 probabilities that are normal numbers are within 4 ULP at every
@@ -48,7 +48,7 @@ struct SoftmaxOptions {
 // row, whether its elements are neighbours in memory, and the kind of GPU: not on the batch, nor on where the
 // row lies. CUDA reads a row of neighbours from memory once, in registers or shared memory, up to the shared
 // memory of the whole GPU (7.5 million f32 on an H200; GPUs without thread-block clusters: up to what a block
-// may have, 24,576 or more f32). Rows whose elements are not neighbours, as along another axis than the last,
+// may have, 15,000 or more f32). Rows whose elements are not neighbours, as along another axis than the last,
 // are read once up to 64 elements and twice above.
 //
 // Rows that hold NaN or +inf give NaN (as in PyTorch), but logsumexp is +inf where a row holds +inf (and no
@@ -57,7 +57,7 @@ struct SoftmaxOptions {
 //
 // In place is safe where an output of shape [..., n, ...] is exactly an input; any other overlap is an error.
 // On CUDA the calls are asynchronous, never synchronise and can be captured in a graph. Rows too long for a
-// cluster (1.8 MB) take scratch: up to 72 bytes for each multiprocessor, without clusters for each 128 KiB of
+// cluster (1.8 MB) take scratch: up to 72 bytes for each multiprocessor, without clusters for each 61 KiB of
 // inputs; all others none.
 //
 // Throws Error(kInvalidArgument) for a temperature that is not finite and > 0, a rank of 0, an axis out of
@@ -75,9 +75,9 @@ void logsumexp(const Context& ctx, ConstTensorView z, TensorView result, const S
 /// H = -sum_j p_j log p_j in nats, one number a row, from the logits.
 void entropy(const Context& ctx, ConstTensorView z, TensorView result, const SoftmaxOptions& options = {});
 
-/// dz = p * (dp - <p, dp>) / T: the vector-Jacobian product from saved probabilities. Needs no masks: what
-/// took no part has p = 0. With `axis` the last, dp and dz may be [..., k, n] for p of [..., n]: k products
-/// with one Jacobian.
+/// dz = p * (dp - <p, dp>) / T: the vector-Jacobian product from saved probabilities. Needs no masks where
+/// what took no part has p = 0 (all but an empty row with EmptyRow::kUniform) and dp is finite there. With
+/// `axis` the last, dp and dz may be [..., k, n] for p of [..., n]: k products with one Jacobian.
 void softmax_vjp(const Context& ctx, ConstTensorView p, ConstTensorView dp, TensorView dz,
                  const SoftmaxOptions& options = {});
 

@@ -160,8 +160,8 @@ struct CrossEntropy {
           device::fma(all_weights, f.softmax.log_sum, rest == rest ? rest : away.hi);  // inf has no rest
       f.push = C(0.5) * share * dloss;
     }
-    const C of_z_loss = z_loss * f.logsumexp;  // NaN for a row of -inf alone, and so is what follows
-    f.loss = device::fma(of_z_loss, f.logsumexp, f.loss);
+    const C of_z_loss = z_loss * f.logsumexp;
+    f.loss = peak.number == padding() ? C(NAN) : device::fma(of_z_loss, f.logsumexp, f.loss);
     f.own = dloss * hard_weight;
     f.rest = dloss * device::fma(C(2), of_z_loss, all_weights);
     f.slope = f.own + f.rest;
@@ -209,7 +209,9 @@ CrossEntropy<K, T> cross_entropy_op(const CrossEntropyArguments& arguments, cons
 template <class T, class Body>
 auto with_cross_entropy(const CrossEntropyArguments& arguments, const RowCall& call, const Body& body) {
   using enum CrossEntropyKind;
-  if (arguments.label_smoothing != 0) return body(cross_entropy_op<kSmoothed, T>(arguments, call));
+  // Where nothing is left of s / n in C, there is no smoothing.
+  if (static_cast<Compute<T>>(arguments.label_smoothing / static_cast<double>(call.cols)) != 0)
+    return body(cross_entropy_op<kSmoothed, T>(arguments, call));
   if (call.out[0].data != nullptr) return body(cross_entropy_op<kGradient, T>(arguments, call));
   return body(cross_entropy_op<kLoss, T>(arguments, call));
 }

@@ -30,7 +30,10 @@ __device__ Division<C> division_by_one_of(C temperature) {
 
 template <class C>
 __device__ C divided(C x, const Division<C>& by) {
-  return x == 0 ? x : device::fma(x, by.hi, x * by.lo);
+  if (x == 0 && by.hi == by.hi) return x;
+  const C quotient = x * by.hi;  // where it overflows, what x * by.lo gives does not matter
+  return device::absolute(quotient) <= device::Constants<C>::largest ? device::fma(x, by.hi, x * by.lo)
+                                                                     : quotient;
 }
 
 }  // namespace actium::kernels

@@ -128,9 +128,17 @@ __device__ inline void store_wide_columns(float* row, std::int64_t column, std::
     if (column + e < cols) p[e] = y[e];
 }
 
-__device__ inline std::int64_t row_start(const AnyRows& rows, std::int64_t row, std::int64_t inner) {
-  if (inner == 1) return row * rows.outer_stride;
-  return row / inner * rows.outer_stride + row % inner * rows.inner_stride;
+__device__ inline std::int64_t row_start(const AnyRows& rows, std::int64_t row, const RowCall& call) {
+  if (call.inner == 1) return row * rows.outer_stride;
+  const std::int64_t others = row / call.inner;
+  return others / call.middle * rows.outer_stride + others % call.middle * rows.middle_stride +
+         row % call.inner * rows.inner_stride;
+}
+
+/// A logit with its bias; one of -inf masks whatever the logit is.
+template <class C>
+__device__ C biased(C z, C bias) {
+  return bias == Max::identity<C>() ? bias : z + bias;
 }
 
 /// One row of a call.
@@ -150,7 +158,7 @@ struct Row {
     cols = limit = active ? call.cols : 0;
 #pragma unroll
     for (int i = 0; i < Op::kInputs; ++i)
-      in[i] = static_cast<const T*>(call.in[i].data) + row_start(call.in[i], row, call.inner);
+      in[i] = static_cast<const T*>(call.in[i].data) + row_start(call.in[i], row, call);
     keep = nullptr;
     bias = nullptr;
     if constexpr (Op::kMasked) {
@@ -158,9 +166,9 @@ struct Row {
       if (mask.lengths != nullptr) cut(mask.lengths[row]);
       if (mask.queries != 0) cut(row % mask.queries + mask.causal_offset + 1);
       if (mask.keep.data != nullptr)
-        keep = static_cast<const unsigned char*>(mask.keep.data) + row_start(mask.keep, row, call.inner);
+        keep = static_cast<const unsigned char*>(mask.keep.data) + row_start(mask.keep, row, call);
       if (mask.bias.data != nullptr)
-        bias = static_cast<const T*>(mask.bias.data) + row_start(mask.bias, row, call.inner);
+        bias = static_cast<const T*>(mask.bias.data) + row_start(mask.bias, row, call);
     }
   }
 
@@ -168,16 +176,16 @@ struct Row {
   template <int Count>
   __device__ void mask(std::int64_t column, C (&x)[Count][Op::kInputs]) const {
     if constexpr (Op::kMasked) {
+      if (bias != nullptr) {
+        const Packet<T> packet = load_columns(bias, column, limit, true, T{});
+#pragma unroll
+        for (int e = 0; e < Count; ++e) x[e][0] = biased<C>(x[e][0], widen(packet.element[e]));
+      }
       if (keep != nullptr) {
         const std::uint64_t flags = load_flags<Count>(keep + column, limit - column);
 #pragma unroll
         for (int e = 0; e < Count; ++e)
           if ((flags >> (8 * e) & 0xff) == 0) x[e][0] = Op::padding();
-      }
-      if (bias != nullptr) {
-        const Packet<T> packet = load_columns(bias, column, limit, true, T{});
-#pragma unroll
-        for (int e = 0; e < Count; ++e) x[e][0] += static_cast<C>(widen(packet.element[e]));
       }
     }
   }
@@ -240,7 +248,7 @@ __device__ void store_results(const Op& op, const RowCall& call, std::int64_t ro
   results_of(op, column, x, finish, y);
 #pragma unroll
   for (int o = 0; o < kResults; ++o) {
-    const std::int64_t start = row_start(call.out[o], row, call.inner);
+    const std::int64_t start = row_start(call.out[o], row, call);
     if constexpr (kCount == 8)
       if (call.f32_out) {
         float wide[kCount];

@@ -118,6 +118,8 @@ struct Softmax {
       y[0] = f.max == Max::identity<C>() ? f.least : f.log_sum - f.mean;  // two terms >= 0
     else if (device::absolute(f.max) > device::Constants<C>::largest)
       y[0] = f.max;
+    else if (device::absolute(z * scale.nats) > device::Constants<C>::largest)
+      y[0] = z * scale.nats;
     else
       y[0] = device::fma(z, scale.nats, device::fma(z, scale.nats_rest, f.log_sum));
   }

@@ -62,8 +62,7 @@ __global__ void __launch_bounds__(kSparsemaxThreads)
       if (column >= row.limit || (row.keep != nullptr && row.keep[column * call.mask.keep.col_stride] == 0))
         return Max::identity<C>();
       const C z = widen(row.in[0][column * call.in[0].col_stride]);
-      return row.bias == nullptr ? z
-                                 : z + static_cast<C>(widen(row.bias[column * call.mask.bias.col_stride]));
+      return row.bias == nullptr ? z : biased<C>(z, widen(row.bias[column * call.mask.bias.col_stride]));
     };
     C kept[kSparsemaxKept];
 #pragma unroll
@@ -109,7 +108,7 @@ __global__ void __launch_bounds__(kSparsemaxThreads)
     for_each([&](std::int64_t column, C z) {
       const C p = regular ? device::max_nan(above(u(z)), C(0)) : otherwise;
       const AnyRows& out = call.out[0];
-      const std::int64_t at = row_start(out, number, call.inner) + column * out.col_stride;
+      const std::int64_t at = row_start(out, number, call) + column * out.col_stride;
       if (sizeof(T) == 2 && call.f32_out)
         static_cast<C*>(out.data)[at] = p;
       else

@@ -31,10 +31,11 @@ struct StatisticVjp {
   };
 
   LogitScale<C> scale;
-  const C* temperatures;  // [rows], or null
-  RowNumbers gradients;   // dy, [rows]
-  C empty;                // results of an empty row: 0 or NaN
-  C gradient;             // dy / T of this row
+  const C* temperatures;   // [rows], or null
+  RowNumbers gradients;    // dy, [rows]
+  C empty;                 // results of an empty row: 0 or NaN
+  C gradient;              // dy / T of this row
+  bool overflows = false;  // dy / T of a finite dy
 
   __device__ StatisticVjp of_row(std::int64_t row) const {
     StatisticVjp own = *this;
@@ -43,6 +44,7 @@ struct StatisticVjp {
                      ? static_cast<const C*>(gradients.data)[row]
                      : static_cast<C>(widen(static_cast<const T*>(gradients.data)[row]));
     own.gradient = divided(dy, own.scale);
+    own.overflows = dy - dy == 0 && own.gradient - own.gradient != 0;
     return own;
   }
 
@@ -94,12 +96,16 @@ struct StatisticVjp {
   }
 
   __device__ void results(const C (&x)[1], std::int64_t, const Finish& f, C (&y)[1]) const {
+    C p;
     if constexpr (IsEntropy) {
-      const C v = variable(x[0], scale, f.state), e = exponential<kExponential>(v, scale, f.state);
-      y[0] = e * f.reciprocal * distance_from(f.mean, v * unit()) * f.factor;
+      const C v = variable(x[0], scale, f.state);
+      p = exponential<kExponential>(v, scale, f.state) * f.reciprocal;
+      y[0] = p * distance_from(f.mean, v * unit()) * f.factor;
     } else {
-      y[0] = x[0] * f.reciprocal * f.factor;
+      p = x[0] * f.reciprocal;
+      y[0] = p * f.factor;
     }
+    if (overflows && p == 0) y[0] = 0;
   }
 };
 

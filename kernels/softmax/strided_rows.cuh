@@ -41,10 +41,10 @@ __global__ void __launch_bounds__(kStridedWarps* kWarpSize, 1)
 #pragma unroll
         for (int e = 0; e < kBatch; ++e) {
           if (column + e >= row.limit) continue;
+          if (row.bias != nullptr)
+            x[e][0] = biased<C>(x[e][0], widen(row.bias[(column + e) * call.mask.bias.col_stride]));
           if (row.keep != nullptr && row.keep[(column + e) * call.mask.keep.col_stride] == 0)
             x[e][0] = Op::padding();
-          if (row.bias != nullptr)
-            x[e][0] += static_cast<C>(widen(row.bias[(column + e) * call.mask.bias.col_stride]));
         }
       }
     };
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kStridedWarps* kWarpSize, 1)
 #pragma unroll
           for (int o = 0; o < Op::kElementResults; ++o) {
             const AnyRows& out = call.out[o];
-            const std::int64_t at = row_start(out, number, call.inner) + (column + e) * out.col_stride;
+            const std::int64_t at = row_start(out, number, call) + (column + e) * out.col_stride;
             if (sizeof(T) == 2 && call.f32_out)
               static_cast<C*>(out.data)[at] = y[e][o];
             else

@@ -41,7 +41,10 @@ __device__ C distance_from(const device::Pair<C>& mean, C x) {
 template <class C>
 __device__ C divided(C x, const LogitScale<C>& by) {
   const C scaled = x * by.before;
-  return device::fma(scaled, by.nats, scaled * by.nats_rest);
+  const C quotient = scaled * by.nats;  // as in division.cuh
+  return device::absolute(quotient) <= device::Constants<C>::largest
+             ? device::fma(scaled, by.nats, scaled * by.nats_rest)
+             : quotient;
 }
 
 /// Exponentials e and products e x. x may be any number: before the product, e is made so small that a sum of
