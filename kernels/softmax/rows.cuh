@@ -288,8 +288,7 @@ __device__ void store_row_results(const Op& op, const RowCall& call, std::int64_
 /// 2^plan.threads_log2 threads share a row: lanes of a warp, or the block. Packets rank, rank + threads, ...
 /// belong to a thread.
 template <class Op, int Packets, bool Block>
-__global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::T)) : kRowThreads,
-                                  sizeof(typename Op::T) == 8 ? 1 : 0)
+__global__ void __launch_bounds__(Block ? row_block_threads(sizeof(typename Op::T)) : kRowThreads, 1)
     row_registers_kernel(const __grid_constant__ Op op, const __grid_constant__ RowCall call, bool shift,
                          int threads_log2) {
   using T = typename Op::T;
