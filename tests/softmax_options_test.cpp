@@ -366,6 +366,38 @@ TEST_P(SoftmaxOptionsTest, InPlaceWithStrides) {
   }
 }
 
+TEST_P(SoftmaxOptionsTest, JvpOfAnotherAxisIsThatOfTheLast) {
+  const Context ctx = context();
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      for (const std::int64_t n : {3, 200}) {
+        const std::int64_t rows = 5;
+        const auto count = static_cast<std::size_t>(rows * n);
+        std::vector<T> p = normal_sample<T>(count, kSeed, 0.5, 0.1), t = normal_sample<T>(count, kSeed + 1),
+                       pt(count), tt(count);
+        for (std::int64_t r = 0; r < rows; ++r)
+          for (std::int64_t c = 0; c < n; ++c) {
+            const auto from = static_cast<std::size_t>(r * n + c),
+                       to = static_cast<std::size_t>(c * rows + r);
+            pt[to] = p[from];
+            tt[to] = t[from];
+          }
+        Tensor ps(ctx, p), ts(ctx, t), ptv(ctx, pt), ttv(ctx, tt), last(ctx, dtype, {rows, n}),
+            first(ctx, dtype, {n, rows});
+        softmax_jvp(ctx, ps.view().reshaped({rows, n}), ts.view().reshaped({rows, n}), last);
+        softmax_jvp(ctx, ptv.view().reshaped({n, rows}), ttv.view().reshaped({n, rows}), first, {.axis = 0});
+        const std::vector<double> want = last.to_doubles(ctx), got = first.to_doubles(ctx);
+        for (std::int64_t r = 0; r < rows; ++r)
+          for (std::int64_t c = 0; c < n; ++c) {
+            const double w = want[static_cast<std::size_t>(r * n + c)];
+            ASSERT_NEAR(got[static_cast<std::size_t>(c * rows + r)], w,
+                        std::ldexp(1.0, -format_of(dtype).mantissa_bits) * (std::fabs(w) + 1))
+                << r << " " << c;
+          }
+      }
+    });
+}
+
 TEST_P(SoftmaxOptionsTest, InvalidTemperaturesInMemoryMakeTheirRowsNaN) {
   const Context ctx = context();
   const std::vector<float> temperatures = {
