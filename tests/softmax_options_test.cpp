@@ -398,6 +398,35 @@ TEST_P(SoftmaxOptionsTest, JvpOfAnotherAxisIsThatOfTheLast) {
     });
 }
 
+// p (t - mean) = x / 2 without a rounding, so that the division's is the only one.
+TEST_P(SoftmaxOptionsTest, TemperaturesInMemoryDivideWithOneRounding) {
+  const Context ctx = context();
+  const auto check = [&]<class T>(std::type_identity<T>) {
+    const std::int64_t rows = 300;
+    const auto x = normal_sample<T>(static_cast<std::size_t>(rows), kSeed), temperatures = [] {
+      auto t = normal_sample<T>(300, kSeed + 1);
+      for (T& v : t) v = std::fabs(v) + T(0.01);
+      return t;
+    }();
+    std::vector<T> t;
+    for (const T v : x) t.insert(t.end(), {v, -v});
+    Tensor p(ctx, std::vector<T>(600, T(0.5))), ts(ctx, t), tp(ctx, dtype_of<T>::value, {rows, 2}),
+        all(ctx, temperatures);
+    SoftmaxOptions options;
+    options.temperatures = all;
+    softmax_jvp(ctx, p.view().reshaped({rows, 2}), ts.view().reshaped({rows, 2}), tp, options);
+    const std::vector<double> got = tp.to_doubles(ctx);
+    for (std::size_t r = 0; r < x.size(); ++r)
+      EXPECT_LE(ulp_error(got[2 * r],
+                          static_cast<long double>(x[r]) / 2 / static_cast<long double>(temperatures[r]),
+                          format_of(dtype_of<T>::value)),
+                0.501)
+          << x[r] << " / 2 / " << temperatures[r];
+  };
+  check(std::type_identity<float>{});
+  check(std::type_identity<double>{});
+}
+
 TEST_P(SoftmaxOptionsTest, InvalidTemperaturesInMemoryMakeTheirRowsNaN) {
   const Context ctx = context();
   const std::vector<float> temperatures = {

@@ -24,8 +24,8 @@ Division<C> division_by(double temperature) {
 template <class C>
 __device__ Division<C> division_by_one_of(C temperature) {
   const bool valid = temperature > 0 && temperature <= device::Constants<C>::largest;
-  const C hi = valid ? 1 / temperature : C(NAN), rest = device::fma(-temperature, hi, C(1)) / temperature;
-  return {hi, rest - rest == 0 || !valid ? rest : C(0)};  // 1 / T may overflow C
+  const C hi = valid ? 1 / temperature : C(NAN);
+  return {hi, device::fma(-temperature, hi, C(1)) / temperature};
 }
 
 template <class C>
