@@ -18,7 +18,7 @@ const double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kLossUlps = 8, kGradientUlps = 4;  // of f32, or f64
 
 std::vector<std::int64_t> columns() {
-  if (quick()) return {1, 33, 130, 513, 2051};
+  if (quick()) return {1, 33, 130, 513, 8200};
   return {1, 2, 3, 31, 64, 127, 129, 513, 1000, 1025, 2051, 4099, 16387, 33001, 70003};
 }
 
@@ -102,7 +102,7 @@ TEST_P(CrossEntropyTest, EveryOption) {
   for (const DType dtype : kDTypes)
     visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
       using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
-      for (const std::int64_t cols : quick() ? std::vector<std::int64_t>{3, 100, 130, 300, 1500}
+      for (const std::int64_t cols : quick() ? std::vector<std::int64_t>{3, 100, 130, 300, 8200}
                                              : std::vector<std::int64_t>{1, 3, 100, 130, 300, 600, 1500, 20011})
         for (const int combination : {1, 2, 4, 3, 5, 6, 7, 8, 15}) {
           SCOPED_TRACE(std::string(to_string(dtype)) + " cols " + std::to_string(cols) + " options " +
