@@ -102,8 +102,9 @@ TEST_P(CrossEntropyTest, EveryOption) {
   for (const DType dtype : kDTypes)
     visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
       using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
-      for (const std::int64_t cols : quick() ? std::vector<std::int64_t>{3, 100, 130, 300, 8200}
-                                             : std::vector<std::int64_t>{1, 3, 100, 130, 300, 600, 1500, 20011})
+      for (const std::int64_t cols : quick()
+                                         ? std::vector<std::int64_t>{3, 100, 130, 300, 8200}
+                                         : std::vector<std::int64_t>{1, 3, 100, 130, 300, 600, 1500, 20011})
         for (const int combination : {1, 2, 4, 3, 5, 6, 7, 8, 15}) {
           SCOPED_TRACE(std::string(to_string(dtype)) + " cols " + std::to_string(cols) + " options " +
                        std::to_string(combination));
