@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "commands.hpp"
+#include "fail.hpp"
 #include "number_list.hpp"
 #include "output.hpp"
 #include "page_file.hpp"
@@ -22,8 +23,6 @@ struct Plan {
   std::vector<DType> dtypes{std::begin(kDTypes), std::end(kDTypes)};
   std::vector<int> orders{0, 1, 2};
 };
-
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kInvalidArgument, message); }
 
 Plan plan_of(const AccuracyOptions& options) {
   Plan plan;

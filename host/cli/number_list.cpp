@@ -11,10 +11,10 @@
 #include <cstring>
 #include <memory>
 
+#include "fail.hpp"
+
 namespace actium::cli {
 namespace {
-
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kInvalidArgument, message); }
 
 std::string trimmed(const std::string& text) {
   constexpr const char* kSpace = " \t\r\n";

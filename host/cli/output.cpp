@@ -9,7 +9,7 @@
 namespace actium::cli {
 namespace {
 
-[[noreturn]] void fail(const std::string& target) {
+[[noreturn]] void cannot_write(const std::string& target) {
   throw Error(ErrorKind::kInvalidArgument,
               fmt::format("cannot write {}: {}", target, std::strerror(errno != 0 ? errno : EIO)));
 }
@@ -34,12 +34,12 @@ std::size_t next_character(std::string_view text, std::size_t at) {
 
 void write_stdout(std::string_view text) {
   errno = 0;
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) fail("to stdout");
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) cannot_write("to stdout");
 }
 
 void flush_stdout() {
   errno = 0;
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail("to stdout");
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) cannot_write("to stdout");
 }
 
 void write_stderr(std::string_view text) noexcept {
@@ -76,7 +76,7 @@ JsonFile::JsonFile(std::string path) : path_(std::move(path)) {
   if (file_ == nullptr) fail();
 }
 
-void JsonFile::fail() const { cli::fail("'" + path_ + "'"); }
+void JsonFile::fail() const { cannot_write("'" + path_ + "'"); }
 
 void JsonFile::write(Json document) {
   spell_out_non_finite(document);

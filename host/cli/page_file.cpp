@@ -8,11 +8,9 @@
 #include <fstream>
 #include <iterator>
 
-namespace actium::cli {
-namespace {
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kInvalidArgument, message); }
-}  // namespace
+#include "fail.hpp"
 
+namespace actium::cli {
 std::string read_page(const std::string& path) {
   std::ifstream file(path);
   const std::string text{std::istreambuf_iterator<char>(file), {}};

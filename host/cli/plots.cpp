@@ -15,7 +15,7 @@ namespace {
 
 constexpr int kNoMatplotlib = 3;  // the script's own exit status for it
 
-[[noreturn]] void fail(const std::string& message, const std::string& json_file) {
+[[noreturn]] void no_plots(const std::string& message, const std::string& json_file) {
   throw Error(ErrorKind::kNotBuilt, "--plots: " + message, "the JSON is in " + json_file);
 }
 
@@ -54,18 +54,18 @@ int run(std::string program, std::string first, std::string second, std::string 
 
 void draw_plots(const std::string& json_file, const std::string& folder) {
   const std::string path = script();
-  if (path.empty()) fail("plot_notebook.py is neither installed nor in the source tree", json_file);
+  if (path.empty()) no_plots("plot_notebook.py is neither installed nor in the source tree", json_file);
   int status = 0;
   try {
     status = run("python3", path, json_file, folder);
   } catch (const std::system_error&) {
-    fail("python3 is missing: apt-get install python3-matplotlib", json_file);
+    no_plots("python3 is missing: apt-get install python3-matplotlib", json_file);
   }
   if (status == kNoMatplotlib)
-    fail(
+    no_plots(
         "python3 has no matplotlib: python3 -m pip install matplotlib, or apt-get install python3-matplotlib",
         json_file);
-  if (status != 0) fail(fmt::format("{} failed with exit status {}", path, status), json_file);
+  if (status != 0) no_plots(fmt::format("{} failed with exit status {}", path, status), json_file);
 }
 
 }  // namespace actium::cli

@@ -5,6 +5,7 @@
 
 #include "arrays.hpp"
 #include "commands.hpp"
+#include "fail.hpp"
 #include "number_list.hpp"
 #include "output.hpp"
 
@@ -32,8 +33,6 @@ struct Question {
   Vector tangent;                 // or empty
   bool jacobian = false;
 };
-
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::kInvalidArgument, message); }
 
 /// The first `columns` elements of row `row` of a matrix.
 Vector part(const Vector& matrix, std::size_t row, std::size_t stride, std::size_t columns) {

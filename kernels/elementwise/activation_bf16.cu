@@ -1,5 +1,0 @@
-#include "elementwise/activation.cuh"
-
-namespace actium::kernels {
-ACTIUM_INSTANTIATE_ACTIVATIONS(bf16)
-}  // namespace actium::kernels

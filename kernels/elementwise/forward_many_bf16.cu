@@ -1,6 +1,0 @@
-#include "elementwise/forward_many.cuh"
-
-namespace actium::kernels {
-template Status launch_forward_many<bf16>(const ActivationArguments&, const ManyTensor<bf16>*, std::int64_t,
-                                          Stream);
-}  // namespace actium::kernels

@@ -1,5 +1,0 @@
-#include "gated/gated.cuh"
-
-namespace actium::kernels {
-ACTIUM_INSTANTIATE_GATED(f16)
-}  // namespace actium::kernels
