@@ -53,9 +53,10 @@ function(actium_add_library name)
   if(ACTIUM_WITH_CUDA)
     target_sources(${name} PRIVATE ${arg_CUDA_SOURCES} ${arg_KERNELS})
     target_include_directories(${name} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${PROJECT_SOURCE_DIR}/kernels>")
-    # ptxas must find nothing to spill and no local memory. Double precision is for the f64 files alone.
+    # ptxas must find nothing to spill and no local memory. Double precision is for the f64 files alone. On the host a
+    # kernel's file has launchers only.
     target_compile_options(${name} PRIVATE
-      "$<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=--warn-on-spills,--warn-on-local-memory-usage>"
+      "$<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=--warn-on-spills,--warn-on-local-memory-usage;-Xcompiler=-O1>"
       "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${ACTIUM_WERROR}>>:--Werror=all-warnings;-Xptxas=--warning-as-error>")
     foreach(kernel IN LISTS arg_KERNELS)
       if(NOT kernel MATCHES "_f64\\.cu$")

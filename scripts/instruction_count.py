@@ -137,7 +137,7 @@ def count_kernel(key, lines):
 
 def count_files(tools, files, kinds):
     """({(operation, dtype, kind): row}, problems)"""
-    counts, problems = {}, []
+    kernels, counts, problems = {}, {}, []
     for file in files:
         found = list(disassemble(tools["cuobjdump"], tools["nvdisasm"], file))
         names = subprocess.run(["c++filt"], input="\n".join(f[0] for f in found), capture_output=True, text=True,
@@ -147,12 +147,19 @@ def count_files(tools, files, kinds):
                 if kind >= len(kinds):
                     sys.exit(f"{file}: kind {kind} is not in the registry: built from other sources?")
                 key = (operation, dtype, kinds[kind])
-                if key in counts:
+                if key in kernels:
                     sys.exit(f"two kernels for {' '.join(key)}, the second in {file}: {demangled}")
-                try:
-                    counts[key] = (registers, *count_kernel(key, lines))
-                except ValueError as error:
-                    problems.append(f"{' '.join(key)} cannot be counted: {error}")
+                kernels[key] = (registers, lines)
+    # Without a form of its own for 16 bits a kind has one kernel that walks, for f32 too.
+    narrow = {operation for operation, dtype, _ in kernels if dtype == "16-bit"}
+    for (operation, dtype, kind), kernel in list(kernels.items()):
+        if dtype == "f32" and operation in narrow:
+            kernels.setdefault((operation, "16-bit", kind), kernel)
+    for key, (registers, lines) in kernels.items():
+        try:
+            counts[key] = (registers, *count_kernel(key, lines))
+        except ValueError as error:
+            problems.append(f"{' '.join(key)} cannot be counted: {error}")
     rows = {}
     for key, (registers, longest, shortest) in counts.items():
         if key[0] == "parameter_gradient":  # no options
@@ -253,7 +260,7 @@ shortest such way in `identity`'s kernel, plus what another kernel has more than
 way goes through the function, and in both kernels through the same options.) `parameter_gradient` has no options: its count is the
 way with the most arithmetic, but for sums near the overflow. What a thread executes once, before and after all its batches, is left
 out; before them it is more than 100 instructions, for some 8 groups where nothing is summed. `forward_many` is counted like
-`forward`, with the search for its tensor.
+`forward`, with the search for its tensor. `prelu` runs the kernels of `leaky_relu`.
 
 `mufu` has the special-function unit's operations, conversions included; `alu` the compares, selections, shifts and logic, which run
 at half the rate of `fp32`; `other` the loads, stores, addresses and control. `branches` are the conditional ones.

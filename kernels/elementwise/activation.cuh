@@ -69,9 +69,9 @@ Status launch_activation(const ActivationArguments& f, Extent extent,
                          const ElementwiseTensors<T, Inputs, Outputs>& tensors, Stream stream) {
   ElementwiseKernel<T, Inputs, Outputs> kernel = nullptr;
   switch (f.kind) {
-#define ACTIUM_ACTIVATION(name, ...)                                               \
-  case ActivationKind::name:                                                       \
-    kernel = elementwise_kernel<Map<ActivationKind::name, T>, T, Inputs, Outputs>; \
+#define ACTIUM_ACTIVATION(name, ...)                                                            \
+  case ActivationKind::name:                                                                    \
+    kernel = elementwise_kernel<Map<kernel_kind(ActivationKind::name), T>, T, Inputs, Outputs>; \
     break;
 #include <actium/activations.def>
   }

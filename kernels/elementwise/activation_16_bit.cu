@@ -2,4 +2,5 @@
 
 namespace actium::kernels {
 ACTIUM_INSTANTIATE_ACTIVATIONS(f16)
+ACTIUM_INSTANTIATE_ACTIVATIONS(bf16)
 }  // namespace actium::kernels

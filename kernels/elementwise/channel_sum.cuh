@@ -44,13 +44,12 @@ struct PairSum {
     return rest - rest == 0 ? rest : T(0);
   }
   __device__ void add_beyond(C x, C sum, C rest) {
-    if (sum - sum == 0) {
+    const bool finite = sum - sum == 0;  // else x alone is as large
+    if (finite) {
       hi = 0;
       lo += rest;
-      add_large(sum * kDown);
-    } else {  // x alone is as large
-      add_large(x * kDown);
     }
+    add_large((finite ? sum : x) * kDown);
   }
   __device__ void add_large(C x) {
     const device::Pair<C> sum = device::two_sum<C>(large, x);
@@ -67,31 +66,37 @@ __device__ void store_tile_sums(const WalkPlan& plan, TileSums of, PairSum<C> (&
   ACTIUM_SHARED(shared, PairSum<C>[kWalkThreads]);
   const Tile tile = this_tile(plan);
   const unsigned thread = threadIdx.x, across = 1u << plan.across_log2;
-  const auto sum_over = [&](const PairSum<C>& own, unsigned threads, unsigned last) {
-    // Neighbours at distances threads / 2, ..., last.
+  const bool columns = of == TileSums::kColumns;
+  // The next of `sums` becomes the first of those from `to` on: one piece of code for all of them.
+  const auto rotate = [&](int to) {
+#pragma unroll
+    for (int e = 0; e + 1 < kGroup; ++e)
+      if (e >= to) sums[e] = sums[e + 1];
+  };
+  if (!columns) {
+#pragma unroll 1
+    for (int e = 1; e < kGroup; ++e) {
+      sums[0].add(sums[1]);
+      rotate(1);
+    }
+  }
+  // Neighbours at distances threads / 2, ..., last.
+  const unsigned threads = of == TileSums::kSlots ? across : kWalkThreads, last = columns ? across : 1;
+#pragma unroll 1
+  for (int e = 0; e < (columns ? kGroup : 1); ++e) {
     __syncthreads();
-    shared[thread] = own;
+    shared[thread] = sums[0];
     for (unsigned distance = threads / 2; distance >= last; distance /= 2) {
       __syncthreads();
       if ((thread & (2 * distance - 1)) < distance) shared[thread].add(shared[thread + distance]);
     }
-    return shared[thread];
-  };
-  if (of == TileSums::kColumns) {
-    const std::int64_t column = tile.column * plan.tile_columns + thread * kGroup;
-#pragma unroll
-    for (int e = 0; e < kGroup; ++e) {
-      const PairSum<C> sum = sum_over(sums[e], kWalkThreads, across);
-      if (thread < across && column + e < plan.width) partial[tile.row * plan.width + column + e] = sum;
-    }
-  } else {
-#pragma unroll
-    for (int e = 1; e < kGroup; ++e) sums[0].add(sums[e]);
-    const unsigned threads = of == TileSums::kTile ? kWalkThreads : across;
-    const PairSum<C> sum = sum_over(sums[0], threads, 1);
+    const PairSum<C> sum = shared[thread];
+    const std::int64_t column = tile.column * plan.tile_columns + thread * kGroup + e;
     const std::int64_t slot = tile.slot + (thread >> plan.across_log2);
+    if (columns && thread < across && column < plan.width) partial[tile.row * plan.width + column] = sum;
     if (of == TileSums::kTile && thread == 0) partial[blockIdx.x] = sum;
     if (of == TileSums::kSlots && (thread & (across - 1)) == 0 && slot < plan.slots) partial[slot] = sum;
+    rotate(0);
   }
 }
 

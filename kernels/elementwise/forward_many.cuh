@@ -50,9 +50,9 @@ Status launch_forward_many(const ActivationArguments& f, const ManyTensor<T>* te
                            std::int64_t tensor_count, Stream stream) {
   void (*kernel)(device::Parameters<Compute<T>>, ManyTensors<T>) = nullptr;
   switch (f.kind) {
-#define ACTIUM_ACTIVATION(name, ...)                       \
-  case ActivationKind::name:                               \
-    kernel = forward_many_kernel<ActivationKind::name, T>; \
+#define ACTIUM_ACTIVATION(name, ...)                                    \
+  case ActivationKind::name:                                            \
+    kernel = forward_many_kernel<kernel_kind(ActivationKind::name), T>; \
     break;
 #include <actium/activations.def>
   }

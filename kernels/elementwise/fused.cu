@@ -14,9 +14,10 @@ std::size_t channel_sum_scratch(const Extent& extent, const ChannelArguments& ma
 }  // namespace
 
 Status launch_fused_forward(const FusedForward& call, Stream stream) {
-  return call.x.dtype == DType::kF64   ? launch_fused_forward_f64(call, stream)
-         : call.y.dtype == DType::kF32 ? launch_fused_forward_f32(call, stream)
-                                       : launch_fused_forward_16_bit(call, stream);
+  if (call.x.dtype == DType::kF64) return launch_fused_forward_f64(call, stream);
+  return call.y.dtype != DType::kF32 && has_form_for_16_bits(call.f.kind)
+             ? launch_fused_forward_16_bit(call, stream)
+             : launch_fused_forward_f32(call, stream);
 }
 
 std::size_t fused_forward_scratch(const FusedForward& call) {
@@ -28,8 +29,9 @@ std::size_t fused_forward_scratch(const FusedForward& call) {
 Status launch_fused_backward(const FusedBackward& call, Stream stream) {
   if (call.dx.dtype == DType::kF64) return launch_fused_backward_f64(call, stream);
   // Sums of a wider type than dx's want slopes of full precision.
-  const bool narrow =
-      size_of(call.dx.dtype) == 2 && (call.dbias.data == nullptr || size_of(call.dbias.dtype) == 2);
+  const bool narrow = size_of(call.dx.dtype) == 2 &&
+                      (call.dbias.data == nullptr || size_of(call.dbias.dtype) == 2) &&
+                      has_form_for_16_bits(call.f.kind);
   return narrow ? launch_fused_backward_16_bit(call, stream) : launch_fused_backward_f32(call, stream);
 }
 

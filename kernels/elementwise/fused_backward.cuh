@@ -184,7 +184,8 @@ Status launch_fused_backward_in(const FusedBackward& call, Stream stream) {
   case ActivationKind::name:                                                                      \
     if (call.source == SlopeSource::kOutput && !kWorksFromOutput<ActivationKind::name, C>) break; \
     if (call.source == SlopeSource::kMask && !kHasMask<ActivationKind::name, C>) break;           \
-    kernel = fused_backward_kernel<ActivationKind::name, C, Narrow>;                              \
+    if constexpr (!Narrow || kHasFormFor16Bits<ActivationKind::name>)                             \
+      kernel = fused_backward_kernel<kernel_kind(ActivationKind::name), C, Narrow>;               \
     break;
 #include <actium/activations.def>
   }

@@ -185,9 +185,10 @@ Status launch_fused_forward_in(const FusedForward& call, Stream stream) {
   arguments.parameters = parameters_of<C>(call.f);
   void (*kernel)(FusedForwardArguments<C>) = nullptr;
   switch (call.f.kind) {
-#define ACTIUM_ACTIVATION(name, ...)                                \
-  case ActivationKind::name:                                        \
-    kernel = fused_forward_kernel<ActivationKind::name, C, Narrow>; \
+#define ACTIUM_ACTIVATION(name, ...)                                               \
+  case ActivationKind::name:                                                       \
+    if constexpr (!Narrow || kHasFormFor16Bits<ActivationKind::name>)              \
+      kernel = fused_forward_kernel<kernel_kind(ActivationKind::name), C, Narrow>; \
     break;
 #include <actium/activations.def>
   }

@@ -88,10 +88,10 @@ Status launch_parameter_gradient_in(const ParameterGradient& call, Stream stream
   arguments.parameters = parameters_of<C>(call.f);
   void (*kernel)(ParameterGradientArguments<C>) = nullptr;
   switch (call.f.kind) {
-#define ACTIUM_ACTIVATION(name, ...)                               \
-  case ActivationKind::name:                                       \
-    if constexpr (kParameterCount < ActivationKind::name >> 0)     \
-      kernel = parameter_gradient_kernel<ActivationKind::name, C>; \
+#define ACTIUM_ACTIVATION(name, ...)                                            \
+  case ActivationKind::name:                                                    \
+    if constexpr (kParameterCount < ActivationKind::name >> 0)                  \
+      kernel = parameter_gradient_kernel<kernel_kind(ActivationKind::name), C>; \
     break;
 #include <actium/activations.def>
   }

@@ -7,6 +7,11 @@
 
 namespace actium::kernels {
 
+/// The activation whose kernels this one runs.
+constexpr ActivationKind kernel_kind(ActivationKind kind) {
+  return kind == ActivationKind::prelu ? ActivationKind::leaky_relu : kind;
+}
+
 template <class C>
 device::Parameters<C> parameters_of(const ActivationArguments& f) {
   switch (f.kind) {

@@ -469,6 +469,18 @@ __device__ void load_channels(const ChannelVector& vector, ChannelPlace place, C
 template <ActivationKind K, bool Narrow>
 using FusedOp = std::conditional_t<Narrow, device::Op16<K>, device::Op<K>>;
 
+/// Whether Op16 is another than Op; where not, the kernels for results of full precision serve.
+template <ActivationKind K>
+inline constexpr bool kHasFormFor16Bits = !requires {
+  device::Op16<K>::kIsOp;
+};
+constexpr bool has_form_for_16_bits(ActivationKind kind) {
+#define ACTIUM_ACTIVATION(name, ...) \
+  if (kind == ActivationKind::name) return kHasFormFor16Bits<ActivationKind::name>;
+#include <actium/activations.def>
+  return false;
+}
+
 /// Whether its first parameter is a slope, for which there may be a vector.
 template <ActivationKind K>
 inline constexpr bool kTakesSlopes = K == ActivationKind::leaky_relu || K == ActivationKind::prelu;

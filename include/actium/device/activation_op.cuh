@@ -64,7 +64,9 @@ struct Op;
 
 /// The form for f16 and bf16 results.
 template <ActivationKind K>
-struct Op16 : Op<K> {};
+struct Op16 : Op<K> {
+  static constexpr bool kIsOp = true;  // no form of its own
+};
 
 namespace detail {
 /// What T cannot hold counts as its largest number.
