@@ -30,10 +30,10 @@ constexpr int kept_in_registers() {
 }
 
 /// Whether an Op goes without the kernels of some lengths, so that it compiles sooner: 2 or 4 packets a lane,
-/// and a block's registers.
+/// and a block's registers. In f64 every Op does.
 template <class Op>
 constexpr bool few_ways() {
-  return requires { Op::kFewWays; };
+  return sizeof(typename Op::T) == 8 || requires { Op::kFewWays; };
 }
 
 template <class Op>
