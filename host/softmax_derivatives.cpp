@@ -140,6 +140,26 @@ void statistic_vjp(const Context& ctx, std::string_view function, SoftmaxResult 
                 });
 }
 
+void statistic_jvp(const Context& ctx, std::string_view function, SoftmaxResult statistic,
+                   const ConstTensorView& z, const ConstTensorView& tz, std::string_view ty_name,
+                   const TensorView& ty, const SoftmaxOptions& options) {
+  RowOperation operation(ctx, function, "z", z, options);
+  operation.masked();
+  operation.input("tz", tz);
+  operation.row_output(ty_name, ty);
+  operation.run([]<class T>(std::type_identity<T>,
+                            const RowCall& call) { return kernels::statistic_jvp_scratch<T>(call); },
+                [&]<class T>(std::type_identity<T>, const RowCall& call, kernels::Stream stream) {
+                  return kernels::launch_statistic_jvp<T>(statistic, call, stream);
+                },
+                [&] {
+                  if (statistic == SoftmaxResult::kEntropy)
+                    reference::entropy_jvp(z, tz, ty, options, ctx.threads());
+                  else
+                    reference::logsumexp_jvp(z, tz, ty, options, ctx.threads());
+                });
+}
+
 void log_softmax_derivative(const Context& ctx, std::string_view function, const ConstTensorView& log_p,
                             std::string_view in_name, const ConstTensorView& in, std::string_view out_name,
                             const TensorView& out, bool vjp, const SoftmaxOptions& options) {
@@ -183,6 +203,15 @@ void entropy_vjp(const Context& ctx, ConstTensorView z, ConstTensorView dh, Tens
 void logsumexp_vjp(const Context& ctx, ConstTensorView z, ConstTensorView dlse, TensorView dz,
                    const SoftmaxOptions& options) {
   statistic_vjp(ctx, "logsumexp_vjp", SoftmaxResult::kLogSumExp, z, "dlse", dlse, dz, options);
+}
+
+void entropy_jvp(const Context& ctx, ConstTensorView z, ConstTensorView tz, TensorView th,
+                 const SoftmaxOptions& options) {
+  statistic_jvp(ctx, "entropy_jvp", SoftmaxResult::kEntropy, z, tz, "th", th, options);
+}
+void logsumexp_jvp(const Context& ctx, ConstTensorView z, ConstTensorView tz, TensorView tlse,
+                   const SoftmaxOptions& options) {
+  statistic_jvp(ctx, "logsumexp_jvp", SoftmaxResult::kLogSumExp, z, tz, "tlse", tlse, options);
 }
 
 void log_softmax_vjp(const Context& ctx, ConstTensorView log_p, ConstTensorView dy, TensorView dz,

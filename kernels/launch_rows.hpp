@@ -98,6 +98,11 @@ Status launch_statistic_vjp(SoftmaxResult statistic, const RowNumbers& gradients
                             Stream stream);
 template <class T>
 std::size_t statistic_vjp_scratch(const RowCall& call);
+/// in: z, tz; row_out: the statistic's tangent.
+template <class T>
+Status launch_statistic_jvp(SoftmaxResult statistic, const RowCall& call, Stream stream);
+template <class T>
+std::size_t statistic_jvp_scratch(const RowCall& call);
 /// in: log p, dy; out: dz. Or log p, tz; ty.
 template <class T>
 Status launch_log_softmax_derivative(bool vjp, const RowCall& call, Stream stream);

@@ -190,7 +190,8 @@ TEST_P(SoftmaxDerivatives, AreTheDerivativesOfTheFunctions) {
   expect_near(p.to_doubles(ctx), probabilities(z), "p");
   expect_near(tp.to_doubles(ctx), difference(probabilities, z, v), "value_and_jvp");
 
-  const auto gradient_along_v = [&](const auto& gradient, const auto& statistic, const char* what) {
+  const auto gradient_along_v = [&](const auto& gradient, const auto& jvp, const auto& statistic,
+                                    const char* what) {
     const std::vector<double> dz = map(z, n, [&](auto in, auto out) { gradient(in, out); });
     const std::vector<double> want = difference(
         [&](const std::vector<double>& x) {
@@ -198,10 +199,14 @@ TEST_P(SoftmaxDerivatives, AreTheDerivativesOfTheFunctions) {
         },
         z, v);
     EXPECT_NEAR(dot(dz, v), want[0], 2e-9) << what;
+    const double along_v = map(z, 1, [&](auto in, auto out) { jvp(ctx, in, vs, out, options); })[0];
+    EXPECT_NEAR(along_v, want[0], 2e-9) << what << "_jvp";
+    EXPECT_NEAR(along_v, dot(dz, v), 1e-14) << what << ": <gradient, v> = tangent along v";
   };
-  gradient_along_v([&](auto in, auto out) { entropy_vjp(ctx, in, one, out, options); }, entropy, "entropy");
-  gradient_along_v([&](auto in, auto out) { logsumexp_vjp(ctx, in, one, out, options); }, logsumexp,
-                   "logsumexp");
+  gradient_along_v([&](auto in, auto out) { entropy_vjp(ctx, in, one, out, options); }, entropy_jvp, entropy,
+                   "entropy");
+  gradient_along_v([&](auto in, auto out) { logsumexp_vjp(ctx, in, one, out, options); }, logsumexp_jvp,
+                   logsumexp, "logsumexp");
 
   const std::vector<double> log_p = logs(z);
   const auto log_jvp = map(log_p, n, [&](auto in, auto out) { log_softmax_jvp(ctx, in, vs, out, options); });
@@ -230,6 +235,38 @@ TEST_P(SoftmaxDerivatives, AreTheDerivativesOfTheFunctions) {
     return std::vector{dot(out.to_doubles(ctx), u)};
   };
   EXPECT_NEAR(dT.to_doubles(ctx)[0], difference(of_temperature, {0.7}, {1.0})[0], 2e-9) << "temperature";
+}
+
+// <vjp(g), tz> = g jvp(tz), in every dtype: both are sums of the same terms, a few roundings of each apart.
+TEST_P(SoftmaxDerivatives, StatisticsGoForwardsAsBackwards) {
+  const Context ctx = context();
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      using C = std::conditional_t<std::is_same_v<T, double>, double, float>;  // results
+      for (const std::int64_t cols : {3, 200, 2500, 20000}) {
+        SCOPED_TRACE(std::string(to_string(dtype)) + " cols " + std::to_string(cols));
+        const auto n = static_cast<std::size_t>(cols);
+        const std::vector<T> z = normal_sample<T>(n, kSeed, 2, 3), t = normal_sample<T>(n, kSeed + 1);
+        const Tensor zs(ctx, z), ts(ctx, t), g(ctx, std::vector<C>{C(-1.75)});
+        const SoftmaxOptions options{.temperature = 1.3};
+        const auto expect_same = [&](const char* what, const auto& vjp, const auto& jvp) {
+          Tensor dz(ctx, std::vector<C>(n)), along(ctx, std::vector<C>(1));
+          vjp(ctx, zs, g, dz, options);
+          jvp(ctx, zs, ts, along, options);
+          const auto gradient = dz.to_doubles(ctx);
+          double sum = 0, size = 0;
+          for (std::size_t i = 0; i < n; ++i) {
+            const double term = gradient[i] * static_cast<double>(t[i]);
+            sum += term;
+            size += std::fabs(term);
+          }
+          EXPECT_NEAR(sum, -1.75 * along.to_doubles(ctx)[0], 8 * (sizeof(C) == 8 ? 0x1p-53 : 0x1p-24) * size)
+              << what;
+        };
+        expect_same("entropy", entropy_vjp, entropy_jvp);
+        expect_same("logsumexp", logsumexp_vjp, logsumexp_jvp);
+      }
+    });
 }
 
 TEST_P(SoftmaxDerivatives, TheJacobianIsSymmetric) {
@@ -274,10 +311,13 @@ TEST_P(SoftmaxDerivatives, LogitsFarFromZero) {
   for (const float offset : {1e5f, -1e6f, 3e7f})
     for (const std::int64_t cols : {3, 200, 2500, 40000}) {
       const auto n = static_cast<std::size_t>(cols);
-      SCOPED_TRACE("offset " + std::to_string(offset) + " cols " + std::to_string(cols));
-      check_every_derivative_of<float>(
-          ctx, 1, cols, {.temperature = 0.8}, normal_sample<float>(n, kSeed, offset, 15),
-          normal_sample<float>(n, kSeed + 1), normal_sample<float>(n, kSeed + 2));
+      for (const float of_tangents : {0.0f, 1e5f}) {
+        SCOPED_TRACE("offset " + std::to_string(offset) + ", of tangents " + std::to_string(of_tangents) +
+                     " cols " + std::to_string(cols));
+        check_every_derivative_of<float>(
+            ctx, 1, cols, {.temperature = 0.8}, normal_sample<float>(n, kSeed, offset, 15),
+            normal_sample<float>(n, kSeed + 1, of_tangents), normal_sample<float>(n, kSeed + 2, of_tangents));
+      }
     }
 }
 
@@ -315,6 +355,26 @@ TEST_P(SoftmaxDerivatives, LargeAndSmallTangents) {
         EXPECT_LE(std::fabs(got[i] - static_cast<double>(exact.value[i])),
                   8 * 0x1p-24 * static_cast<double>(exact.terms[i]))
             << size << " " << i;
+      Tensor along(ctx, DType::kF32, {1});
+      const auto expect = [&](const Bounded& bounded, const char* what) {
+        EXPECT_LE(std::fabs(along.to_doubles(ctx)[0] - static_cast<double>(bounded.value[0])),
+                  8 * 0x1p-24 * static_cast<double>(bounded.terms[0]))
+            << what << " " << size;
+      };
+      entropy_jvp(ctx, zs, ts, along);
+      expect(want.entropy_jvp(Exact::widened(t)), "entropy");
+      logsumexp_jvp(ctx, zs, ts, along);
+      expect(want.logsumexp_jvp(Exact::widened(t)), "logsumexp");
+    }
+    // The mean of a tz is beyond f32 where the covariance is not.
+    {
+      std::vector<float> z(n, -5), t(n, 3e38f);
+      z[0] = 0;
+      t[0] = 2.9e38f;
+      Tensor along(ctx, DType::kF32, {1});
+      entropy_jvp(ctx, Tensor(ctx, z), Tensor(ctx, t), along);
+      const Bounded want = Exact(z, 1).entropy_jvp(Exact::widened(t));
+      EXPECT_NEAR(along.to_doubles(ctx)[0] / static_cast<double>(want.value[0]), 1, 1e-6);
     }
     // The distance from the mean overflows; the product does not, and a probability of 0 beats it.
     std::vector<float> z(n, -300), t(n, -3e38f);
@@ -372,10 +432,15 @@ TEST_P(SoftmaxDerivatives, WhatIsMaskedHasNoInfluence) {
       both("log vjp", [&](auto& in, auto& out) { log_softmax_vjp(ctx, log_p, in, out); });
       both("log jvp", [&](auto& in, auto& out) { log_softmax_jvp(ctx, log_p, in, out); });
       both("hvp", [&](auto& in, auto& out) { softmax_hvp(ctx, p, in, in, out); });
-      Tensor got(ctx, DType::kF32, {}), want(ctx, DType::kF32, {});
-      softmax_temperature_gradient(ctx, zs, p, ts, got);
-      softmax_temperature_gradient(ctx, zs, p, cleans, want);
-      EXPECT_EQ(got.to_doubles(ctx), want.to_doubles(ctx));
+      const auto one = [&](const char* what, const auto& call) {
+        Tensor got(ctx, DType::kF32, {}), want(ctx, DType::kF32, {});
+        call(ts, got);
+        call(cleans, want);
+        EXPECT_EQ(got.to_doubles(ctx), want.to_doubles(ctx)) << what << " " << junk;
+      };
+      one("temperature", [&](auto& in, auto& out) { softmax_temperature_gradient(ctx, zs, p, in, out); });
+      one("entropy_jvp", [&](auto& in, auto& out) { entropy_jvp(ctx, zs, in, out); });
+      one("logsumexp_jvp", [&](auto& in, auto& out) { logsumexp_jvp(ctx, zs, in, out); });
     }
     // A logit of -inf counts for nothing even where p, of another mask perhaps, is not 0.
     std::vector<float> z = normal_sample<float>(n, kSeed), p(n, 0.125f), less = p;
@@ -399,7 +464,8 @@ TEST_P(SoftmaxDerivatives, RowsWithNothingInThemAndNaN) {
     const auto run = [&](const std::vector<float>& z, EmptyRow policy) {
       const SoftmaxOptions options{.empty_row = policy};
       const Tensor zs(ctx, z);
-      Tensor p(ctx, DType::kF32, {cols}), log_p(ctx, DType::kF32, {cols}), dT(ctx, DType::kF32, {1});
+      Tensor p(ctx, DType::kF32, {cols}), log_p(ctx, DType::kF32, {cols}), dT(ctx, DType::kF32, {1}),
+          th(ctx, DType::kF32, {1}), tlse(ctx, DType::kF32, {1});
       Tensor out[6];
       for (Tensor& o : out) o = Tensor(ctx, DType::kF32, {cols});
       softmax_value_and_jvp(ctx, zs, t, p, out[0], options);
@@ -410,8 +476,12 @@ TEST_P(SoftmaxDerivatives, RowsWithNothingInThemAndNaN) {
       log_softmax_jvp(ctx, log_p, t, out[4], options);
       softmax_hvp(ctx, p, t, t, out[5], options);
       softmax_temperature_gradient(ctx, zs, p, t, dT, options);
+      entropy_jvp(ctx, zs, t, th, options);
+      logsumexp_jvp(ctx, zs, t, tlse, options);
       std::vector<std::vector<double>> results{p.to_doubles(ctx)};
       for (const Tensor& o : out) results.push_back(o.to_doubles(ctx));
+      results.push_back(th.to_doubles(ctx));
+      results.push_back(tlse.to_doubles(ctx));
       results.push_back(dT.to_doubles(ctx));
       return results;
     };
@@ -424,6 +494,7 @@ TEST_P(SoftmaxDerivatives, RowsWithNothingInThemAndNaN) {
     const auto uniform = run(nothing, EmptyRow::kUniform);
     for (const double x : uniform[0]) EXPECT_EQ(x, static_cast<double>(1 / static_cast<float>(n)));
     for (const std::size_t k : {1, 2, 3}) EXPECT_EQ(uniform[k], std::vector(n, 0.0)) << k;
+    for (const std::size_t k : {7, 8}) EXPECT_EQ(uniform[k], std::vector{0.0}) << k;
     for (const float bad : {nan, inf})
       for (const std::size_t where : {std::size_t{0}, n - 1}) {
         std::vector<float> z(n, 0.5f);
@@ -444,6 +515,19 @@ TEST_P(SoftmaxDerivatives, ExtremeTemperatures) {
     const Tensor zs(ctx, z), dh(ctx, std::vector<float>{static_cast<float>(temperature)});
     Tensor dz(ctx, DType::kF32, {40});
     const Exact want(z, temperature);
+    // A tangent of the logits' size, but no smaller than those that keep their digits.
+    std::vector<float> t = normal_sample<float>(40, kSeed);
+    for (float& x : t) x *= std::max(static_cast<float>(temperature), 1e-29f);
+    Tensor along(ctx, DType::kF32, {1});
+    const auto expect = [&](const Bounded& bounded, const char* what) {
+      EXPECT_LE(std::fabs(along.to_doubles(ctx)[0] - static_cast<double>(bounded.value[0])),
+                8 * 0x1p-24 * static_cast<double>(bounded.terms[0]))
+          << what;
+    };
+    entropy_jvp(ctx, zs, Tensor(ctx, t), along, {.temperature = temperature});
+    expect(want.entropy_jvp(Exact::widened(t)), "entropy_jvp");
+    logsumexp_jvp(ctx, zs, Tensor(ctx, t), along, {.temperature = temperature});
+    expect(want.logsumexp_jvp(Exact::widened(t)), "logsumexp_jvp");
     for (const bool is_entropy : {true, false}) {
       if (is_entropy)
         entropy_vjp(ctx, zs, dh, dz, {.temperature = temperature});
@@ -474,6 +558,12 @@ TEST_P(SoftmaxDerivatives, NoRowsAndNoColumns) {
     Tensor dT(ctx, std::vector<float>(static_cast<std::size_t>(shape[0]), 5.0f));
     softmax_temperature_gradient(ctx, in, in, in, dT);
     for (const double x : dT.to_doubles(ctx)) EXPECT_EQ(x, 0);
+    for (const EmptyRow policy : {EmptyRow::kZeros, EmptyRow::kUniform})
+      for (const auto& jvp : {entropy_jvp, logsumexp_jvp}) {
+        Tensor along(ctx, std::vector<float>(static_cast<std::size_t>(shape[0]), 5.0f));
+        jvp(ctx, in, in, along, {.empty_row = policy});
+        for (const double x : along.to_doubles(ctx)) EXPECT_EQ(x, 0);
+      }
   }
 }
 
@@ -501,6 +591,11 @@ TEST_P(SoftmaxDerivatives, BadArguments) {
     Tensor one(ctx, DType::kF32, {1, 1});
     logsumexp_vjp(ctx, one, TensorView(one.view().data_as<float>(), {1}), one);
   });
+  invalid("tz.shape", [&] { entropy_jvp(ctx, z, wrong, rows); });
+  invalid("tz.dtype", [&] { logsumexp_jvp(ctx, z, halves, rows); });
+  invalid("th.shape", [&] { entropy_jvp(ctx, z, t, Tensor(ctx, DType::kF32, {4})); });
+  invalid("tlse.dtype", [&] { logsumexp_jvp(ctx, z, t, half_rows); });
+  invalid("th and tz", [&] { entropy_jvp(ctx, z, t, TensorView(t.view().data_as<float>(), {3})); });
   invalid("dy.shape", [&] { log_softmax_vjp(ctx, z, wrong, a); });
   invalid("tz.shape", [&] { log_softmax_jvp(ctx, z, wrong, a); });
   invalid("result.dtype", [&] { softmax_hvp(ctx, z, t, a, halves); });

@@ -64,6 +64,10 @@ void entropy_vjp(const ConstTensorView& z, const ConstTensorView& dh, const Tens
                  const SoftmaxOptions& options, int threads);
 void logsumexp_vjp(const ConstTensorView& z, const ConstTensorView& dlse, const TensorView& dz,
                    const SoftmaxOptions& options, int threads);
+void entropy_jvp(const ConstTensorView& z, const ConstTensorView& tz, const TensorView& th,
+                 const SoftmaxOptions& options, int threads);
+void logsumexp_jvp(const ConstTensorView& z, const ConstTensorView& tz, const TensorView& tlse,
+                   const SoftmaxOptions& options, int threads);
 void log_softmax_vjp(const ConstTensorView& log_p, const ConstTensorView& dy, const TensorView& dz,
                      const SoftmaxOptions& options, int threads);
 void log_softmax_jvp(const ConstTensorView& log_p, const ConstTensorView& tz, const TensorView& ty,

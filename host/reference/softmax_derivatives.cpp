@@ -66,6 +66,16 @@ Distribution<S> distribution(const std::vector<S>& z, S temperature) {
   return result;
 }
 
+/// A row of a tangent, 0 where the logits are -inf.
+template <class T>
+std::vector<Wide<T>> tangent_of(const RowWalk& walk, const ConstTensorView& t,
+                                const std::vector<Wide<T>>& logits, std::int64_t row) {
+  std::vector<Wide<T>> tangent = row_of<T>(walk, t, row);
+  for (std::size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] == -std::numeric_limits<Wide<T>>::infinity()) tangent[i] = 0;
+  return tangent;
+}
+
 /// Lets a mean under p be taken relative to what the most probable element has, so that a large mean that
 /// the elements share is gone before anything is rounded.
 template <class S>
@@ -83,6 +93,26 @@ S mean_of(const std::vector<S>& p, const std::vector<S>& x) {
   return mean;
 }
 
+/// Means and covariance under p / sum p; what has p = 0 does not count.
+template <class S>
+struct Covariance {
+  S t = 0, u = 0, covariance = 0;
+  Covariance(const std::vector<S>& p, std::vector<S>& ts, std::vector<S>& us) {
+    subtract_most_probable(p, ts);
+    subtract_most_probable(p, us);
+    S sum = 0;
+    for (const S v : p) sum += v;
+    if (sum == 0) return;
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      if (p[i] == 0) continue;
+      t += p[i] * ts[i] / sum;
+      u += p[i] * us[i] / sum;
+    }
+    for (std::size_t i = 0; i < p.size(); ++i)
+      if (p[i] != 0) covariance += p[i] * (ts[i] - t) * (us[i] - u) / sum;
+  }
+};
+
 }  // namespace
 
 void softmax_value_and_jvp(const ConstTensorView& z, const ConstTensorView& tz, const TensorView& p,
@@ -91,9 +121,7 @@ void softmax_value_and_jvp(const ConstTensorView& z, const ConstTensorView& tz, 
                [&]<class T>(std::type_identity<T>, const RowWalk& walk, std::int64_t r, Wide<T> temperature) {
                  using S = Wide<T>;
                  const std::vector<S> logits = logits_of<T>(walk, z, options, r);
-                 std::vector<S> tangent = row_of<T>(walk, tz, r);
-                 for (std::size_t i = 0; i < logits.size(); ++i)
-                   if (logits[i] == -std::numeric_limits<S>::infinity()) tangent[i] = 0;
+                 std::vector<S> tangent = tangent_of<T>(walk, tz, logits, r);
                  const Distribution<S> row = distribution(logits, temperature);
                  subtract_most_probable(row.p, tangent);
                  const S mean = mean_of(row.p, tangent);
@@ -146,6 +174,40 @@ void logsumexp_vjp(const ConstTensorView& z, const ConstTensorView& dlse, const 
   statistic_vjp(z, dlse, dz, options, threads, [](auto p, auto) { return p; });
 }
 
+namespace {
+/// tangent(softmax, logits, tz, T) for the statistics.
+template <class Tangent>
+void statistic_jvp(const ConstTensorView& z, const ConstTensorView& tz, const TensorView& ty,
+                   const SoftmaxOptions& options, int threads, const Tangent& tangent) {
+  for_each_row(z, options, threads,
+               [&]<class T>(std::type_identity<T>, const RowWalk& walk, std::int64_t r, Wide<T> temperature) {
+                 using S = Wide<T>;
+                 std::vector<S> logits = logits_of<T>(walk, z, options, r),
+                                ts = tangent_of<T>(walk, tz, logits, r);
+                 const Distribution<S> row = distribution(logits, temperature);
+                 S result = options.empty_row == EmptyRow::kNaN ? std::numeric_limits<S>::quiet_NaN() : S(0);
+                 if (!row.empty) result = tangent(row.p, logits, ts, temperature);
+                 store_as<T>(ty, r, result);
+               });
+}
+}  // namespace
+
+void entropy_jvp(const ConstTensorView& z, const ConstTensorView& tz, const TensorView& th,
+                 const SoftmaxOptions& options, int threads) {
+  // log p + H = (z - <p, z>) / T, and what is subtracted from tz does not count.
+  statistic_jvp(z, tz, th, options, threads,
+                []<class S>(const auto& p, auto& logits, auto& ts, S temperature) {
+                  return -Covariance<S>(p, logits, ts).covariance / temperature / temperature;
+                });
+}
+
+void logsumexp_jvp(const ConstTensorView& z, const ConstTensorView& tz, const TensorView& tlse,
+                   const SoftmaxOptions& options, int threads) {
+  statistic_jvp(z, tz, tlse, options, threads, [](const auto& p, auto&, auto& ts, auto temperature) {
+    return mean_of(p, ts) / temperature;
+  });
+}
+
 void log_softmax_vjp(const ConstTensorView& log_p, const ConstTensorView& dy, const TensorView& dz,
                      const SoftmaxOptions& options, int threads) {
   for_each_row(
@@ -185,28 +247,6 @@ void log_softmax_jvp(const ConstTensorView& log_p, const ConstTensorView& tz, co
                                takes_part(i) ? (tangent[i] - mean) / temperature : 0);
                });
 }
-
-namespace {
-/// Means and covariance under p / sum p; what has p = 0 does not count.
-template <class S>
-struct Covariance {
-  S t = 0, u = 0, covariance = 0;
-  Covariance(const std::vector<S>& p, std::vector<S>& ts, std::vector<S>& us) {
-    subtract_most_probable(p, ts);
-    subtract_most_probable(p, us);
-    S sum = 0;
-    for (const S v : p) sum += v;
-    if (sum == 0) return;
-    for (std::size_t i = 0; i < p.size(); ++i) {
-      if (p[i] == 0) continue;
-      t += p[i] * ts[i] / sum;
-      u += p[i] * us[i] / sum;
-    }
-    for (std::size_t i = 0; i < p.size(); ++i)
-      if (p[i] != 0) covariance += p[i] * (ts[i] - t) * (us[i] - u) / sum;
-  }
-};
-}  // namespace
 
 void softmax_hvp(const ConstTensorView& p, const ConstTensorView& dp, const ConstTensorView& tz,
                  const TensorView& result, const SoftmaxOptions& options, int threads) {

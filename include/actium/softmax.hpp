@@ -92,9 +92,9 @@ void softmax_jacobian(const Context& ctx, ConstTensorView p, TensorView jacobian
                       const SoftmaxOptions& options = {});
 
 // Further derivatives. Means under p are known to twice the precision of f32 (f64 for f64), so that a tangent
-// or gradient far from 0 that varies little loses nothing. Those on logits take the masks: what takes no part
-// has derivative 0, and what its tangent or gradient holds does not count. In place each output may be
-// exactly any one of the inputs of its shape.
+// or gradient far from 0 that varies little loses nothing (an f32 tangent below 1e-30 loses digits). Those on
+// logits take the masks: what takes no part has derivative 0, and what its tangent or gradient holds does not
+// count. In place each output may be exactly any one of the inputs of its shape.
 
 /// p = softmax(z / T) and tp = p * (tz - <p, tz>) / T, the Jacobian-vector product, in one pass over z and
 /// tz. p and tp have one dtype. In an empty row tp is 0, with EmptyRow::kNaN NaN.
@@ -108,6 +108,15 @@ void entropy_vjp(const Context& ctx, ConstTensorView z, ConstTensorView dh, Tens
 
 /// dz_i = dlse * p_i / T: the gradient of logsumexp from the logits. dlse is [...], as dh.
 void logsumexp_vjp(const Context& ctx, ConstTensorView z, ConstTensorView dlse, TensorView dz,
+                   const SoftmaxOptions& options = {});
+
+/// th = -sum_i p_i (log p_i + H) tz_i / T: the entropy's tangent along tz from the logits, one number a row
+/// [...]. In an empty row 0, with EmptyRow::kNaN NaN; so in logsumexp_jvp.
+void entropy_jvp(const Context& ctx, ConstTensorView z, ConstTensorView tz, TensorView th,
+                 const SoftmaxOptions& options = {});
+
+/// tlse = sum_i p_i tz_i / T: logsumexp's tangent along tz from the logits.
+void logsumexp_jvp(const Context& ctx, ConstTensorView z, ConstTensorView tz, TensorView tlse,
                    const SoftmaxOptions& options = {});
 
 /// dz_i = (dy_i - p_i sum_j dy_j) / T with p = exp(log_p), from saved log_p <= 0: the vector-Jacobian product

@@ -2,31 +2,16 @@
 // What is a covariance under saved probabilities: the Hessian of <dp, softmax(z)> times a tangent,
 // p ((tz - <tz>) (dp - <dp>) - cov(tz, dp)) / T^2, and the gradient of <dp, softmax(z)> with respect to the
 // temperature, -cov(z, dp) / T^2. Bytes moved: three reads, and the Hessian's product one write. Parallel
-// shape: rows.cuh. Means and covariance are taken with p / sum p from sums in two words (weighted_sums.cuh),
-// so that neither the rounding of p nor a large mean costs anything.
+// shape: rows.cuh. Means and covariance are taken with p / sum p from sums in two words (covariance.cuh), so
+// that neither the rounding of p nor a large mean costs anything.
+#include "softmax/covariance.cuh"
 #include "softmax/division.cuh"
 #include "softmax/launch_rows.cuh"
 #include "softmax/softmax_jvp.cuh"
-#include "softmax/weighted_sums.cuh"
 
 namespace actium::kernels {
 
 // ---------------------------------------------------------------- device functions
-
-/// Of p, p t, p u and p t u.
-template <class C>
-struct CovarianceSums {
-  RowSum<C> p, pt, pu, ptu;
-  __device__ static CovarianceSums none() {
-    return {RowSum<C>::none(), RowSum<C>::none(), RowSum<C>::none(), RowSum<C>::none()};
-  }
-  __device__ CovarianceSums merged(const CovarianceSums& other) const {
-    return {p.merged(other.p), pt.merged(other.pt), pu.merged(other.pu), ptu.merged(other.ptu)};
-  }
-  __device__ CovarianceSums shuffled(int offset) const {
-    return {p.shuffled(offset), pt.shuffled(offset), pu.shuffled(offset), ptu.shuffled(offset)};
-  }
-};
 
 /// Inputs: p, dp, tz; for the temperature's gradient z, p, dp, so that masks apply to z.
 template <bool OfTemperature, class Element>
@@ -36,15 +21,11 @@ struct SoftmaxCovariance {
   using Peak = NoPeak;
   using State = NoPeak;
   using Sums = CovarianceSums<C>;
+  using Finish = Moments<C>;
   static constexpr int kInputs = 3, kElementResults = OfTemperature ? 0 : 1,
                        kRowResults = 1 - kElementResults;
   static constexpr bool kMasked = OfTemperature;
   static constexpr bool kFewWays = true;
-
-  struct Finish {
-    device::Pair<C> t, u;  // means
-    C covariance;
-  };
 
   Division<C> temperature;
   const C* temperatures;  // [rows], or null
@@ -62,19 +43,11 @@ struct SoftmaxCovariance {
     C &p = x[OfTemperature ? 1 : 0], &u = x[OfTemperature ? 2 : 1], &t = x[OfTemperature ? 0 : 2];
     if (p == 0 || (OfTemperature && t == padding())) p = u = t = C(0);  // takes no part
     const device::Pair<C> pt = device::two_product<C>(p, t);
-    sums.p.add(p);
-    add_pair(pt, sums.pt);
-    add_pair(device::two_product<C>(p, u), sums.pu);
-    add_pair(device::multiply<C>(pt, u), sums.ptu);
+    sums.add(p, pt, device::two_product<C>(p, u), device::multiply<C>(pt, u));
   }
   __device__ Sums rescaled(const Sums& sums, const Peak&, const Peak&) const { return sums; }
 
-  __device__ Finish finish(const Peak&, const State&, const Sums& sums) const {
-    const device::Pair<C> t = quotient(sums.pt, sums.p), u = quotient(sums.pu, sums.p);
-    const device::Pair<C> tu = quotient(sums.ptu, sums.p), product = device::multiply(t, u.hi);
-    const C rest = device::fma(t.hi.number, u.lo.number, product.lo.number);
-    return {t, u, (tu.hi.number - product.hi.number) + (tu.lo.number - rest)};
-  }
+  __device__ Finish finish(const Peak&, const State&, const Sums& sums) const { return sums.moments(); }
   __device__ C over_squared_temperature(C x) const { return divided(divided(x, temperature), temperature); }
   __device__ void results(const C (&x)[3], std::int64_t, const Finish& f, C (&y)[1]) const {
     const C u = distance_from(f.u, x[1]), t = distance_from(f.t, x[2]);

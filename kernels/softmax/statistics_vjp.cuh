@@ -52,16 +52,10 @@ struct StatisticVjp {
   __device__ static Peak peak(const C (&x)[1]) { return {x[0]}; }
   __device__ State state(const Peak& peak) const { return row_scale(peak.number, scale); }
 
-  /// The power of two below 1 / T: variables times this are in about the unit of a, and exact.
-  __device__ C unit() const {
-    constexpr int kMantissa = device::Constants<C>::mantissa_bits;
-    return device::from_bits(device::to_bits(scale.nats) >> kMantissa << kMantissa);
-  }
-
   __device__ void add(C (&x)[1], std::int64_t, const State& state, Sums& sums) const {
     const C v = variable(x[0], scale, state), e = exponential<kExponential>(v, scale, state);
     if constexpr (IsEntropy) {
-      sums.add(e, v * unit());
+      sums.add(e, v * variable_unit(scale));
     } else {
       sums.add(e);
       x[0] = e;
@@ -79,10 +73,9 @@ struct StatisticVjp {
       Sums result = sums.times(ratio);
       // The row's variables are the part's plus this difference, in two words.
       const device::Pair<C> shift = device::two_sum<C>(own.shift, -all.shift);
-      const C weight = Sums::kWeight, in_units = unit();
-      const RowSum<C> weights = result.sum.times(weight);
-      add_pair(device::multiply<C>({weights.hi, weights.lo}, shift.hi.number * in_units), result.weighted);
-      result.weighted.lo = device::fma(weights.hi, shift.lo.number * in_units, result.weighted.lo);
+      const C weight = Sums::kWeight, unit = variable_unit(scale);
+      add_product<C>(result.sum.times(weight), {shift.hi.number * unit, shift.lo.number * unit},
+                     result.weighted);
       return result;
     }
   }
@@ -90,7 +83,8 @@ struct StatisticVjp {
   __device__ Finish finish(const Peak& peak, const State& state, const Sums& sums) const {
     if (peak.number == padding()) return {C(0), {C(0), C(0)}, empty, state};
     if constexpr (IsEntropy)
-      return {C(1) / (sums.sum.hi + sums.sum.lo), sums.mean(), -gradient * (scale.nats / unit()), state};
+      return {C(1) / (sums.sum.hi + sums.sum.lo), sums.mean(),
+              -gradient * (scale.nats / variable_unit(scale)), state};
     else
       return {C(1) / (sums.hi + sums.lo), {C(0), C(0)}, gradient, state};
   }
@@ -100,7 +94,7 @@ struct StatisticVjp {
     if constexpr (IsEntropy) {
       const C v = variable(x[0], scale, f.state);
       p = exponential<kExponential>(v, scale, f.state) * f.reciprocal;
-      y[0] = p * distance_from(f.mean, v * unit()) * f.factor;
+      y[0] = p * distance_from(f.mean, v * variable_unit(scale)) * f.factor;
     } else {
       p = x[0] * f.reciprocal;
       y[0] = p * f.factor;

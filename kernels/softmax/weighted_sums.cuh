@@ -19,6 +19,13 @@ __device__ RowSum<C> times_exactly(const RowSum<C>& sum, C factor) {
   return {product.hi.number, product.lo.number};
 }
 
+/// sum += x * shift, where `sum` is of products with what x is the sum of.
+template <class C>
+__device__ void add_product(const RowSum<C>& x, const device::Pair<C>& shift, RowSum<C>& sum) {
+  add_pair(device::multiply<C>({x.hi, x.lo}, shift.hi), sum);
+  sum.lo = device::fma(x.hi, shift.lo.number, sum.lo);
+}
+
 /// a / b, 0 where b is: no element takes part.
 template <class C>
 __device__ device::Pair<C> quotient(const RowSum<C>& a, const RowSum<C>& b) {
@@ -47,8 +54,15 @@ __device__ C divided(C x, const LogitScale<C>& by) {
              : quotient;
 }
 
+/// The power of two below 1 / T: variables times this are in about the unit of z / T, and exact.
+template <class C>
+__device__ C variable_unit(const LogitScale<C>& scale) {
+  constexpr int kMantissa = device::Constants<C>::mantissa_bits;
+  return device::from_bits(device::to_bits(scale.nats) >> kMantissa << kMantissa);
+}
+
 /// Exponentials e and products e x. x may be any number: before the product, e is made so small that a sum of
-/// 2^24 products does not overflow (2^64 in f64).
+/// 2^24 products does not overflow (2^64 in f64). So |x| below 2^-102 loses bits (2^-958).
 template <class C>
 struct WeightedSums {
   static constexpr C kWeight = sizeof(C) == 8 ? C(0x1p-576) : C(0x1p-88);

@@ -110,6 +110,35 @@ struct Exact {
     return result;
   }
 
+  /// -cov(z, t) / T^2, <p, t> / T: sums of what the row's elements give.
+  Bounded entropy_jvp(const Numbers& given) const {
+    const long double scale = 1 / temperature / temperature;
+    const Numbers a = without(z, z[most_probable(p)]), t = without(given, given[most_probable(p)]);
+    long double mean_a = 0, mean_t = 0, size_a = 0, size_t_ = 0, covariance = 0, deviation = 0;
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      mean_a += p[i] * a[i];
+      mean_t += p[i] * t[i];
+      size_a += p[i] * std::fabs(a[i]);
+      if (p[i] > c.least) size_t_ = std::max(size_t_, std::fabs(given[i]));
+    }
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      covariance += p[i] * (a[i] - mean_a) * (t[i] - mean_t);
+      deviation += p[i] * std::fabs((a[i] - mean_a) * (t[i] - mean_t));
+    }
+    const long double rest = c.epsilon * size_a * size_t_ + c.rest_of_sum(p.size()) * deviation;
+    const long double least = c.least * (1 + (1 + size_a / temperature) / temperature);
+    return {{-covariance * scale}, {(deviation + rest) * scale + least}};
+  }
+  Bounded logsumexp_jvp(const Numbers& t) const {
+    long double mean = 0, size = 0;
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      mean += p[i] * t[i];
+      size += p[i] * std::fabs(t[i]);
+    }
+    return {{mean / temperature},
+            {size * (1 + c.rest_of_sum(p.size())) / temperature + c.least * (1 + 1 / temperature)}};
+  }
+
   static constexpr long double kInfinity = std::numeric_limits<long double>::infinity();
 };
 
@@ -208,7 +237,8 @@ void check_layout(const actium::Context& ctx, const RowLayout& rows, actium::Sof
   const std::vector<Out> g = normal_sample<Out>(of_rows, kSeed + 3);
   Guarded<T> zs(ctx, z, 1), ts(ctx, t, 2), us(ctx, u, 1), saved_p(ctx, count, 3), saved_log(ctx, count);
   Guarded<Out> gs(ctx, g), p(ctx, count, 1), tp(ctx, count, 1), dz_h(ctx, count), dz_lse(ctx, count, 1),
-      dz_log(ctx, count), ty(ctx, count, 3), hvp(ctx, count, 1), dT(ctx, of_rows);
+      dz_log(ctx, count), ty(ctx, count, 3), hvp(ctx, count, 1), dT(ctx, of_rows), th(ctx, of_rows, 1),
+      tlse(ctx, of_rows, 3);
   const auto in = [&](Guarded<T>& x) { return ConstTensorView(rows.view(x.view())); };
   const auto out = [&](auto& x) { return rows.view(x.view()); };
   const Shape row_shape = rows.shape.rank() == 2 ? Shape{rows.rows} : Shape{rows.shape[0], rows.shape[2]};
@@ -217,17 +247,21 @@ void check_layout(const actium::Context& ctx, const RowLayout& rows, actium::Sof
   softmax_value_and_jvp(ctx, in(zs), in(ts), out(p), out(tp), options);
   entropy_vjp(ctx, in(zs), gs.view(row_shape), out(dz_h), options);
   logsumexp_vjp(ctx, in(zs), gs.view(row_shape), out(dz_lse), options);
+  entropy_jvp(ctx, in(zs), in(ts), th.view(row_shape), options);
+  logsumexp_jvp(ctx, in(zs), in(ts), tlse.view(row_shape), options);
   log_softmax_vjp(ctx, in(saved_log), in(us), out(dz_log), options);
   log_softmax_jvp(ctx, in(saved_log), in(ts), out(ty), options);
   softmax_hvp(ctx, in(saved_p), in(us), in(ts), out(hvp), options);
   softmax_temperature_gradient(ctx, in(zs), in(saved_p), in(us), dT.view(row_shape), options);
   ASSERT_TRUE(zs.untouched() && ts.untouched() && us.untouched() && gs.untouched());
   ASSERT_TRUE(p.guards_intact() && tp.guards_intact() && dz_h.guards_intact() && dz_lse.guards_intact() &&
-              dz_log.guards_intact() && ty.guards_intact() && hvp.guards_intact() && dT.guards_intact());
+              dz_log.guards_intact() && ty.guards_intact() && hvp.guards_intact() && dT.guards_intact() &&
+              th.guards_intact() && tlse.guards_intact());
 
   const auto of_saved_p = saved_p.read(), of_saved_log = saved_log.read();
   const auto of_p = p.read(), of_tp = tp.read(), of_h = dz_h.read(), of_lse = dz_lse.read(),
-             of_log = dz_log.read(), of_ty = ty.read(), of_hvp = hvp.read(), of_dT = dT.read();
+             of_log = dz_log.read(), of_ty = ty.read(), of_hvp = hvp.read(), of_dT = dT.read(),
+             of_th = th.read(), of_tlse = tlse.read();
   const Computing type = computing<T>();
   const Format format = format_of(dtype_of<Out>::value);
   const long double stored = std::ldexp(1.0L, -format.mantissa_bits), computed = type.epsilon,
@@ -267,12 +301,16 @@ void check_layout(const actium::Context& ctx, const RowLayout& rows, actium::Sof
     expect(row_of(of_tp), exact.centred(tangent, 1 / wide_t), "tp");
     expect(row_of(of_h), exact.entropy_vjp(static_cast<double>(g[ri])), "entropy_vjp");
     expect(row_of(of_lse), exact.logsumexp_vjp(static_cast<double>(g[ri])), "logsumexp_vjp");
+    const auto number = [&](const auto& x) {
+      return Numbers{static_cast<long double>(static_cast<double>(x[ri]))};
+    };
+    expect(number(of_th), exact.entropy_jvp(tangent), "entropy_jvp");
+    expect(number(of_tlse), exact.logsumexp_jvp(tangent), "logsumexp_jvp");
     expect(row_of(of_log), log_vjp(row_of(of_saved_log), cotangent, wide_t, type), "log_softmax_vjp");
     expect(row_of(of_ty), log_jvp(row_of(of_saved_log), tangent, wide_t), "log_softmax_jvp");
     const Numbers weights = row_of(of_saved_p);
     expect(row_of(of_hvp), ExactCovariance(weights, cotangent, row_of(t), wide_t, type).hvp, "hvp");
-    expect({static_cast<long double>(static_cast<double>(of_dT[ri]))},
-           ExactCovariance(weights, cotangent, z_or_0, wide_t, type).temperature_gradient,
+    expect(number(of_dT), ExactCovariance(weights, cotangent, z_or_0, wide_t, type).temperature_gradient,
            "temperature gradient");
     if (testing::Test::HasFatalFailure()) return;
   }
