@@ -321,6 +321,27 @@ TEST_P(SoftmaxDerivatives, LogitsFarFromZero) {
     }
 }
 
+// Logits near 0 that differ by less than half an ULP of their distance from the maximum.
+TEST_P(SoftmaxDerivatives, TheEntropysTangentKeepsDifferencesOfSmallLogits) {
+  const Context ctx = context();
+  for (const std::int64_t cols : {500, 3000, 20000}) {
+    const auto n = static_cast<std::size_t>(cols);
+    std::vector<float> z(n), t(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      z[i] = i % 2 == 0 ? 0 : 0.9f * 0x1p-25f;
+      t[i] = static_cast<float>(i % 2);
+    }
+    z[n / 3] = 1;
+    t[n / 3] = 0.5f;
+    Tensor along(ctx, DType::kF32, {1});
+    entropy_jvp(ctx, Tensor(ctx, z), Tensor(ctx, t), along);
+    const Bounded want = Exact(z, 1).entropy_jvp(Exact::widened(t));
+    EXPECT_LE(std::fabs(along.to_doubles(ctx)[0] - static_cast<double>(want.value[0])),
+              8 * 0x1p-24 * static_cast<double>(want.terms[0]))
+        << cols << ": want " << static_cast<double>(want.value[0]);
+  }
+}
+
 TEST_P(SoftmaxDerivatives, PartsOfARowWithDifferentVariables) {
   const Context ctx = context();
   const auto check = [&]<class T>(std::type_identity<T>) {

@@ -87,6 +87,48 @@ TEST(SoftmaxReference, AgreesWithMpfr) {
               worst[1]);
 }
 
+// Sums whose terms may cancel: half an ULP, and what the wider type left of the terms.
+TEST(SoftmaxReference, TangentsOfTheStatisticsAgreeWithMpfr) {
+  const Context ctx = Context::cpu();
+  for (const DType dtype : kDTypes)
+    visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
+      for (const double spread : {0.1, 1.0, 10.0, 150.0})
+        for (const double temperature : {1.0, 0.7, 5.0})
+          for (const std::size_t cols : {1u, 2u, 7u, 60u}) {
+            SCOPED_TRACE(std::string(to_string(dtype)) + " spread " + std::to_string(spread) + " T " +
+                         std::to_string(temperature) + " cols " + std::to_string(cols) + ", " +
+                         seed_message(kSeed));
+            const std::vector<T> z = normal_sample<T>(cols, kSeed + cols, 3, spread),
+                                 tz = normal_sample<T>(cols, kSeed + 1, 2);
+            std::vector<T> tlse(1), th(1);
+            logsumexp_jvp(ctx, z, tz, tlse, {.temperature = temperature});
+            entropy_jvp(ctx, z, tz, th, {.temperature = temperature});
+            const Exact row = exact_softmax(z, temperature);
+            MpReal mean, along, mean_size, along_size;
+            for (std::size_t i = 0; i < cols; ++i) {
+              const MpReal t = MpReal(static_cast<double>(tz[i])) / MpReal(temperature),
+                           of_mean = row.p[i] * t, of_entropy = of_mean * (row.log_p[i] + row.entropy);
+              mean = mean + of_mean;
+              along = along - of_entropy;
+              mean_size = mean_size + abs(of_mean);
+              along_size = along_size + abs(of_entropy);
+            }
+            const auto check = [&](T got, const MpReal& want, const MpReal& size, const char* what) {
+              const Format format = format_of(dtype);
+              const double ulp =
+                  std::ldexp(1.0, static_cast<int>(std::max<long>(
+                                      want == MpReal(0.0) ? -1074 : want.exponent(), format.min_exponent)) -
+                                      format.mantissa_bits);
+              EXPECT_LE(abs(MpReal(static_cast<double>(got)) - want).to_double(),
+                        0.5001 * ulp + std::ldexp(size.to_double(), dtype == DType::kF64 ? -60 : -49))
+                  << what;
+            };
+            check(tlse[0], mean, mean_size, "logsumexp_jvp");
+            check(th[0], along, along_size, "entropy_jvp");
+          }
+    });
+}
+
 TEST(SoftmaxReference, DerivativeIsTheDerivative) {
   // A central difference of the probabilities in f64 along a direction, at steps where both its errors are
   // small.
