@@ -195,7 +195,7 @@ TEST(CliSoftmax, EqualsItsFormulas) {
   const double tau = 0.5;
   const Vector z = {2, 1, -1}, t = {-1, 0.5, 2};
   Vector p, log_p, jvp;
-  double total = 0, entropy = 0, mean = 0;
+  double total = 0, entropy = 0, mean = 0, entropy_jvp = 0;
   for (const double v : z) total += std::exp(v / tau);
   for (std::size_t i = 0; i < 3; ++i) {
     p.push_back(std::exp(z[i] / tau) / total);
@@ -203,7 +203,10 @@ TEST(CliSoftmax, EqualsItsFormulas) {
     entropy -= p[i] * log_p[i];
     mean += p[i] * t[i];
   }
-  for (std::size_t i = 0; i < 3; ++i) jvp.push_back(p[i] * (t[i] - mean) / tau);
+  for (std::size_t i = 0; i < 3; ++i) {
+    jvp.push_back(p[i] * (t[i] - mean) / tau);
+    entropy_jvp -= p[i] * (log_p[i] + entropy) * t[i] / tau;
+  }
 
   const Json got = run_for_json({"softmax", "--logits", "2,1,-1", "--temperature", "0.5", "--tangent",
                                  "-1,0.5,2", "--jacobian", "--device", "cpu"});
@@ -213,6 +216,7 @@ TEST(CliSoftmax, EqualsItsFormulas) {
   expect_close(got["log_probabilities"], log_p, 1e-13);
   expect_close(got["jvp"], jvp, 1e-12);
   expect_close(Json::array({got["logsumexp"], got["entropy"]}), {std::log(total), entropy}, 1e-13);
+  expect_close(Json::array({got["logsumexp_jvp"], got["entropy_jvp"]}), {mean / tau, entropy_jvp}, 1e-12);
   ASSERT_EQ(got["jacobian"].size(), 3u);
   for (std::size_t i = 0; i < 3; ++i) {
     Vector row;
@@ -273,7 +277,7 @@ TEST(CliSoftmax, Masks) {
 
 TEST(CliSoftmax, AccuracyIsMeasured) {
   const Json got = run_for_json({"accuracy", "softmax", "--dtype", "bf16"});
-  ASSERT_EQ(got["figures"].size(), 5u);
+  ASSERT_EQ(got["figures"].size(), 7u);
   for (const Json& figure : got["figures"]) {
     EXPECT_GT(figure["max_ulp"].get<double>(), 0.4) << figure;
     EXPECT_LT(figure["max_ulp"].get<double>(), 0.51) << figure;
@@ -306,8 +310,9 @@ TEST(CliSoftmax, BadInput) {
 TEST(CliSoftmax, PrintsEverythingWithoutJson) {
   const ProgramRun run = run_program({"softmax", "--logits", "0,0", "--tangent", "1,0", "--jacobian"});
   EXPECT_EQ(run.status, 0);
-  for (const char* text : {"probability", "log probability", "jvp", "logsumexp 0.693147181",
-                           "entropy   0.693147181", "jacobian", "0.25", "-0.25"})
+  for (const char* text :
+       {"probability", "log probability", "jvp", "logsumexp 0.693147181", "entropy   0.693147181",
+        "logsumexp jvp 0.5", "entropy jvp", "jacobian", "0.25", "-0.25"})
     EXPECT_NE(run.out.find(text), std::string::npos) << text << "\n" << run.out;
 }
 

@@ -60,7 +60,7 @@ struct Subcommands {
         .add_option("--label", softmax.label, "the right class, from 0, of each row: adds the cross-entropy")
         ->type_name("LIST");
     command.add_option("--temperature", softmax.temperature, "finite and > 0")->type_name("T");
-    command.add_option("--tangent", softmax.tangent, "a direction: adds the Jacobian-vector product")
+    command.add_option("--tangent", softmax.tangent, "a direction: adds the Jacobian-vector products")
         ->type_name("LIST");
     command.add_flag("--jacobian", softmax.jacobian, "adds the dense Jacobian");
     command.add_option("--dtype", softmax.dtype, kDtypeHelp)->type_name("DTYPE");

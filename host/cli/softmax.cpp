@@ -20,6 +20,7 @@ struct Row {
   Vector logits, probabilities, log_probabilities;
   double logsumexp = 0, entropy = 0;
   std::optional<Vector> jvp;
+  std::optional<double> logsumexp_jvp, entropy_jvp;
   std::optional<double> cross_entropy;
   std::optional<Vector> cross_entropy_gradient;
   std::optional<std::vector<Vector>> jacobian;
@@ -94,6 +95,8 @@ std::vector<Row> compute(const Context& ctx, DType dtype, const Question& questi
                     .logsumexp = lses[r],
                     .entropy = hs[r],
                     .jvp = {},
+                    .logsumexp_jvp = {},
+                    .entropy_jvp = {},
                     .cross_entropy = {},
                     .cross_entropy_gradient = {},
                     .jacobian = {}});
@@ -104,10 +107,18 @@ std::vector<Row> compute(const Context& ctx, DType dtype, const Question& questi
     Vector tangents;
     for (std::size_t r = 0; r < rows.size(); ++r)
       tangents.insert(tangents.end(), question.tangent.begin(), question.tangent.end());
-    Tensor tp(ctx, dtype, shape);
-    softmax_jvp(ctx, p, to_tensor(ctx, dtype, tangents, shape), tp, at);
-    const Vector tps = tp.to_doubles(ctx);
-    for (std::size_t r = 0; r < rows.size(); ++r) rows[r].jvp = part(tps, r, columns, columns);
+    const Tensor tz = to_tensor(ctx, dtype, tangents, shape);
+    Tensor tp(ctx, dtype, shape), tlse(ctx, dtype, shape.without_last()),
+        th(ctx, dtype, shape.without_last());
+    softmax_jvp(ctx, p, tz, tp, at);
+    actium::logsumexp_jvp(ctx, z, tz, tlse, options);
+    actium::entropy_jvp(ctx, z, tz, th, options);
+    const Vector tps = tp.to_doubles(ctx), tlses = tlse.to_doubles(ctx), ths = th.to_doubles(ctx);
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      rows[r].jvp = part(tps, r, columns, columns);
+      rows[r].logsumexp_jvp = tlses[r];
+      rows[r].entropy_jvp = ths[r];
+    }
   }
   if (question.jacobian) {
     Tensor jacobian(ctx, dtype, shape.with(shape.back()));
@@ -132,6 +143,8 @@ void print(const Output& out, const Row& row) {
               row.cross_entropy ? fmt::format(" {:>14.6g}", (*row.cross_entropy_gradient)[i]) : "");
   }
   out.print("logsumexp {:.9g}\nentropy   {:.9g} nats\n", row.logsumexp, row.entropy);
+  if (row.jvp)
+    out.print("logsumexp jvp {:.9g}\nentropy jvp   {:.9g}\n", *row.logsumexp_jvp, *row.entropy_jvp);
   if (row.cross_entropy) out.print("cross-entropy {:.9g} nats\n", *row.cross_entropy);
   if (!row.jacobian) return;
   out.print("jacobian\n");
@@ -151,7 +164,11 @@ Json json_of(const Row& row) {
     document["cross_entropy"] = *row.cross_entropy;
     document["cross_entropy_gradient"] = *row.cross_entropy_gradient;
   }
-  if (row.jvp) document["jvp"] = *row.jvp;
+  if (row.jvp) {
+    document["jvp"] = *row.jvp;
+    document["logsumexp_jvp"] = *row.logsumexp_jvp;
+    document["entropy_jvp"] = *row.entropy_jvp;
+  }
   if (row.jacobian) document["jacobian"] = *row.jacobian;
   return document;
 }

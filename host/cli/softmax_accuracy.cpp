@@ -34,7 +34,8 @@ constexpr RowKind kRowKinds[] = {{"normal", 1, 0, false},
                                  {"offset 1e6", 3, -1e6, false},
                                  {"sure", 1, 0, true}};
 
-constexpr const char* kOperations[] = {"softmax", "log_softmax", "logsumexp", "entropy", "softmax_jvp"};
+constexpr const char* kOperations[] = {"softmax",     "log_softmax",   "logsumexp",  "entropy",
+                                       "softmax_jvp", "logsumexp_jvp", "entropy_jvp"};
 constexpr std::size_t kOperationCount = std::size(kOperations);
 
 /// The greatest error of an operation in a dtype, in ULP of the stored type, and where.
@@ -65,17 +66,26 @@ void measure(const Context& ctx, DType dtype, std::int64_t columns, const RowKin
   const Tensor z = to_tensor(ctx, dtype, logits_of(kind, rows, columns, random), shape),
                t = to_tensor(ctx, dtype, logits_of(kRowKinds[0], rows, columns, random), shape);
   Tensor p(ctx, dtype, shape), log_p(ctx, dtype, shape), lse(ctx, dtype, {rows}), h(ctx, dtype, {rows}),
-      tp(ctx, dtype, shape);
+      tp(ctx, dtype, shape), tlse(ctx, dtype, {rows}), th(ctx, dtype, {rows});
   softmax(ctx, z, p);
   log_softmax(ctx, z, log_p);
   logsumexp(ctx, z, lse);
   entropy(ctx, z, h);
   softmax_jvp(ctx, p, t, tp);
+  logsumexp_jvp(ctx, z, t, tlse);
+  entropy_jvp(ctx, z, t, th);
   const Vector zs = z.to_doubles(ctx), ts = t.to_doubles(ctx), ps = p.to_doubles(ctx),
                log_ps = log_p.to_doubles(ctx), lses = lse.to_doubles(ctx), hs = h.to_doubles(ctx),
-               tps = tp.to_doubles(ctx);
+               tps = tp.to_doubles(ctx), tlses = tlse.to_doubles(ctx), ths = th.to_doubles(ctx);
   const accuracy::Format format = accuracy::format_of(dtype);
   const auto ulp = [&](double got, long double want) { return accuracy::ulp_error(got, want, format); };
+  // In ULP of what the terms that are added up come to, where that is a normal number.
+  const auto take_ulp_of = [&](long double terms, double got, long double want, std::size_t operation) {
+    if (terms >= std::ldexp(1.0L, format.min_exponent))
+      figures[operation].take(static_cast<double>(std::fabs(static_cast<long double>(got) - want) /
+                                                  std::ldexp(1.0L, std::ilogb(terms) - format.mantissa_bits)),
+                              columns, kind);
+  };
   for (std::int64_t r = 0; r < rows; ++r) {
     const auto first = static_cast<std::size_t>(r * columns), n = static_cast<std::size_t>(columns);
     std::size_t top = first;
@@ -102,13 +112,8 @@ void measure(const Context& ctx, DType dtype, std::int64_t columns, const RowKin
       if (want >= std::ldexp(1.0L, format.min_exponent)) figures[0].take(ulp(ps[i], want), columns, kind);
       figures[1].take(ulp(log_ps[i], a - log_sum), columns, kind);
       // In ULP of p (|t| + sum p |t|), the size of what is added up and subtracted.
-      const long double tangent = static_cast<long double>(ts[i]), saved = static_cast<long double>(ps[i]),
-                        scale = saved * (std::fabs(tangent) + mean_size);
-      if (scale >= std::ldexp(1.0L, format.min_exponent))
-        figures[4].take(
-            static_cast<double>(std::fabs(static_cast<long double>(tps[i]) - saved * (tangent - mean)) /
-                                std::ldexp(1.0L, std::ilogb(scale) - format.mantissa_bits)),
-            columns, kind);
+      const long double tangent = static_cast<long double>(ts[i]), saved = static_cast<long double>(ps[i]);
+      take_ulp_of(saved * (std::fabs(tangent) + mean_size), tps[i], saved * (tangent - mean), 4);
     }
     const auto row = static_cast<std::size_t>(r);
     // Where max z and log sum cancel, an ULP of the larger remains.
@@ -121,6 +126,23 @@ void measure(const Context& ctx, DType dtype, std::int64_t columns, const RowKin
                                               std::ldexp(1.0L, std::ilogb(larger) - format.mantissa_bits)),
                     columns, kind);
     figures[3].take(ulp(hs[row], log_sum - weighted / sum), columns, kind);
+
+    // The statistics' tangents: <p, t> and -cov(z, t).
+    long double mean_t = 0, size = 0, covariance = 0, deviation = 0;
+    for (std::size_t c = 0; c < n; ++c) {
+      const long double product = e[c] / sum * static_cast<long double>(ts[first + c]);
+      mean_t += product;
+      size += std::fabs(product);
+    }
+    for (std::size_t c = 0; c < n; ++c) {
+      const long double a = static_cast<long double>(zs[first + c]) - static_cast<long double>(zs[top]),
+                        product = e[c] / sum * (a - weighted / sum) *
+                                  (static_cast<long double>(ts[first + c]) - mean_t);
+      covariance += product;
+      deviation += std::fabs(product);
+    }
+    take_ulp_of(size, tlses[row], mean_t, 5);
+    take_ulp_of(deviation, ths[row], -covariance, 6);
   }
 }
 
@@ -152,7 +174,7 @@ int run_softmax_accuracy(const AccuracyOptions& options) {
   const std::string page = options.write ? read_page(*options.write) : "";
   const Context ctx = open_context(options);
   Output out(options.json);
-  out.print("{:<12} {:<5} {:>10} {:>9}  {}\n", "operation", "dtype", "max ULP", "length", "row");
+  out.print("{:<13} {:<5} {:>10} {:>9}  {}\n", "operation", "dtype", "max ULP", "length", "row");
   ProgressBar bar(dtypes.size() * std::size(kLengths));
   std::vector<Figures> figures(dtypes.size());
   Json list = Json::array();
@@ -168,7 +190,7 @@ int run_softmax_accuracy(const AccuracyOptions& options) {
     bar.clear();
     for (std::size_t o = 0; o < kOperationCount; ++o) {
       const Worst& worst = figures[d][o];
-      out.print("{:<12} {:<5} {:>10.4f} {:>9}  {}\n", kOperations[o], to_string(dtypes[d]), worst.ulp,
+      out.print("{:<13} {:<5} {:>10.4f} {:>9}  {}\n", kOperations[o], to_string(dtypes[d]), worst.ulp,
                 worst.length, worst.row);
       list.push_back({{"operation", kOperations[o]},
                       {"dtype", to_string(dtypes[d])},
