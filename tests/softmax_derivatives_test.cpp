@@ -359,6 +359,31 @@ TEST_P(SoftmaxDerivatives, PartsOfARowWithDifferentVariables) {
   check(std::type_identity<double>{});
 }
 
+// Parts of a row so far apart that their distance, divided by T, is beyond f32.
+TEST_P(SoftmaxDerivatives, TangentsOfStatisticsOfPartsAtTheEndsOfTheRange) {
+  const Context ctx = context();
+  constexpr std::int64_t kCols = 300, kRows = 3;
+  std::vector<float> z(kCols * kRows), t = normal_sample<float>(z.size(), kSeed);
+  for (std::size_t i = 0; i < z.size(); ++i) z[i] = i < z.size() / 2 ? -3e38f : 3e38f;
+  const SoftmaxOptions options{.temperature = 0.01, .axis = 0};
+  const Tensor zs(ctx, z), ts(ctx, t);
+  Tensor th(ctx, DType::kF32, {kRows}), tlse(ctx, DType::kF32, {kRows});
+  const auto in = [&](const Tensor& x) { return ConstTensorView(x.view().data_as<float>(), {kCols, kRows}); };
+  entropy_jvp(ctx, in(zs), in(ts), th, options);
+  logsumexp_jvp(ctx, in(zs), in(ts), tlse, options);
+  const auto ths = th.to_doubles(ctx), tlses = tlse.to_doubles(ctx);
+  for (std::size_t r = 0; r < kRows; ++r) {
+    double mean = 0, size = 0;  // of the upper half: the lower has probability 0
+    for (std::size_t c = kCols / 2; c < kCols; ++c) {
+      const double term = static_cast<double>(t[c * kRows + r]) / (kCols / 2) / 0.01;
+      mean += term;
+      size += std::fabs(term);
+    }
+    EXPECT_NEAR(tlses[r], mean, 8 * 0x1p-24 * size) << r;
+    EXPECT_EQ(ths[r], 0) << r;
+  }
+}
+
 TEST_P(SoftmaxDerivatives, LargeAndSmallTangents) {
   const Context ctx = context();
   for (const std::int64_t cols : {4, 1000, 3000}) {
