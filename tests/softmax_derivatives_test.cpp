@@ -321,24 +321,41 @@ TEST_P(SoftmaxDerivatives, LogitsFarFromZero) {
     }
 }
 
-// Logits near 0 that differ by less than half an ULP of their distance from the maximum.
+// Logits near 0 that differ by less than half an ULP of their distance from the maximum, within a part of the
+// row and (along the first axis, whose warps take eight elements in turn) from part to part.
 TEST_P(SoftmaxDerivatives, TheEntropysTangentKeepsDifferencesOfSmallLogits) {
   const Context ctx = context();
   for (const std::int64_t cols : {500, 3000, 20000}) {
     const auto n = static_cast<std::size_t>(cols);
-    std::vector<float> z(n), t(n);
-    for (std::size_t i = 0; i < n; ++i) {
-      z[i] = i % 2 == 0 ? 0 : 0.9f * 0x1p-25f;
-      t[i] = static_cast<float>(i % 2);
+    for (const std::size_t neighbours : {1, 8}) {
+      std::vector<float> z(n), t(n), twice_z, twice_t;
+      for (std::size_t i = 0; i < n; ++i) {
+        const bool odd = i / neighbours % 2 == 1;
+        z[i] = odd ? 0.9f * 0x1p-25f : 0;
+        t[i] = odd ? 1 : 0;
+      }
+      z[n / 3] = 1;
+      t[n / 3] = 0.5f;
+      for (std::size_t i = 0; i < n; ++i) {
+        twice_z.insert(twice_z.end(), 2, z[i]);
+        twice_t.insert(twice_t.end(), 2, t[i]);
+      }
+      const Bounded want = Exact(z, 1).entropy_jvp(Exact::widened(t));
+      const auto expect = [&](const Tensor& got, const char* what) {
+        for (const double x : got.to_doubles(ctx))
+          EXPECT_LE(std::fabs(x - static_cast<double>(want.value[0])),
+                    8 * 0x1p-24 * static_cast<double>(want.terms[0]))
+              << what << " of " << cols << ", " << neighbours << " alike: want "
+              << static_cast<double>(want.value[0]);
+      };
+      Tensor along(ctx, DType::kF32, {1}), two(ctx, DType::kF32, {2});
+      entropy_jvp(ctx, Tensor(ctx, z), Tensor(ctx, t), along);
+      expect(along, "neighbours");
+      const Tensor zs(ctx, twice_z), ts(ctx, twice_t);
+      entropy_jvp(ctx, ConstTensorView(zs.view().data_as<float>(), {cols, 2}),
+                  ConstTensorView(ts.view().data_as<float>(), {cols, 2}), two, {.axis = 0});
+      expect(two, "first axis");
     }
-    z[n / 3] = 1;
-    t[n / 3] = 0.5f;
-    Tensor along(ctx, DType::kF32, {1});
-    entropy_jvp(ctx, Tensor(ctx, z), Tensor(ctx, t), along);
-    const Bounded want = Exact(z, 1).entropy_jvp(Exact::widened(t));
-    EXPECT_LE(std::fabs(along.to_doubles(ctx)[0] - static_cast<double>(want.value[0])),
-              8 * 0x1p-24 * static_cast<double>(want.terms[0]))
-        << cols << ": want " << static_cast<double>(want.value[0]);
   }
 }
 
