@@ -47,8 +47,7 @@ TEST_P(SoftmaxRows, EveryWayOfSharingOutARow) {
   for (const DType dtype :
        quick() ? std::vector{DType::kF32} : std::vector{DType::kF32, DType::kF64, DType::kBF16})
     visit_dtype(dtype, [&]<class T>(std::type_identity<T>) {
-      const auto most = (std::int64_t{GetParam().longest_kib} << 10) / static_cast<std::int64_t>(sizeof(T));
-      for (const std::int64_t cols : turns(sizeof(T), 1, most)) {
+      for (const std::int64_t cols : turns(sizeof(T), 1)) {
         SCOPED_TRACE(std::string(to_string(dtype)) + " of " + std::to_string(cols));
         const kernels::RowPlan plan = kernels::plan_row(cols, sizeof(T), 1, kernels::row_device());
         seen.insert(plan.scope);

@@ -20,15 +20,17 @@ using actium::kernels::RowScope;
 /// Small devices, so that short rows take every way.
 struct RowDeviceCase {
   const char* name;
-  int multiprocessors, shared_kib, clusters, longest_kib;
-  std::set<RowScope> scopes;  // of rows up to `longest_kib`
-  bool reads_again;           // some rows of the grid, which its shared memory does not hold
+  int multiprocessors, shared_kib, clusters;
+  int more_than_kib, longest_kib;  // the rows
+  std::set<RowScope> scopes;       // of these
+  bool reads_again;                // some rows of the grid, which its shared memory does not hold
 };
 inline const RowDeviceCase kRowDevices[] = {
     {"clusters",
      132,
      227,
      1,
+     0,
      300,
      {RowScope::kLanes, RowScope::kBlock, RowScope::kSlice, RowScope::kCluster},
      false},
@@ -36,6 +38,7 @@ inline const RowDeviceCase kRowDevices[] = {
      12,
      19,
      1,
+     0,
      200,
      {RowScope::kLanes, RowScope::kBlock, RowScope::kCluster, RowScope::kGrid},
      true},
@@ -43,10 +46,30 @@ inline const RowDeviceCase kRowDevices[] = {
      3,
      12,
      1,
+     0,
      80,
      {RowScope::kLanes, RowScope::kBlock, RowScope::kCluster, RowScope::kGrid},
      true},
-    {"no_clusters", 7, 19, 0, 80, {RowScope::kLanes, RowScope::kBlock, RowScope::kLaunches}, false}};
+    {"no_clusters", 7, 19, 0, 0, 80, {RowScope::kLanes, RowScope::kBlock, RowScope::kLaunches}, false}};
+
+/// Where tests are quick: each way once, with the fewest threads. A block has at most 64 KiB in registers; a
+/// row of more has two slices here.
+inline const RowDeviceCase kQuickRowDevices[] = {
+    {"clusters",
+     2,
+     71,
+     1,
+     0,
+     69,
+     {RowScope::kLanes, RowScope::kBlock, RowScope::kSlice, RowScope::kCluster},
+     false},
+    {"grid", 2, 11, 1, 64, 65, {RowScope::kGrid}, true},
+    {"no_clusters", 2, 38, 0, 64, 65, {RowScope::kLaunches}, false}};
+
+inline std::vector<RowDeviceCase> row_devices() {
+  if (quick()) return {std::begin(kQuickRowDevices), std::end(kQuickRowDevices)};
+  return {std::begin(kRowDevices), std::end(kRowDevices)};
+}
 
 class RowDeviceTest : public testing::TestWithParam<RowDeviceCase> {
  protected:
@@ -62,32 +85,39 @@ class RowDeviceTest : public testing::TestWithParam<RowDeviceCase> {
   }
   const actium::Context ctx = actium::Context::cuda();
 
-  /// Both sides of every length up to `most` at which the plan changes, but for the slices' number.
-  static std::vector<std::int64_t> turns(int bytes, int inputs, std::int64_t most, int registers = 0) {
+  /// Both sides of every length at which the plan of such rows changes, but for the slices' number. Where
+  /// tests are quick: the shortest row of each way, and the longest in fewer registers.
+  static std::vector<std::int64_t> turns(int bytes, int inputs, int registers = 0) {
     const actium::kernels::RowDevice device = actium::kernels::row_device();
-    // First of all the length that fills the shared memory a block has without asking for more.
-    std::vector<std::int64_t> lengths{(48 << 10) / bytes, 1};
     const auto plan = [&](std::int64_t cols) {
       return actium::kernels::plan_row(cols, bytes, inputs, device, registers);
     };
-    for (std::int64_t cols = 2; cols <= most; ++cols) {
+    const auto columns = [&](int kib) { return (std::int64_t{kib} << 10) / bytes / inputs; };
+    const std::int64_t first = columns(GetParam().more_than_kib) + 1, most = columns(GetParam().longest_kib);
+    std::vector<std::int64_t> lengths{first};
+    for (std::int64_t cols = first + 1; cols <= most; ++cols) {
       const actium::kernels::RowPlan now = plan(cols), before = plan(cols - 1);
-      const bool slices = !quick() && now.scope > RowScope::kSlice && now.slices != before.slices &&
+      const bool in_registers = now.scope <= RowScope::kBlock;
+      const bool threads = now.threads_log2 != before.threads_log2;
+      const bool slices = now.scope > RowScope::kSlice && now.slices != before.slices &&
                           (now.slices <= 3 || now.slices == device.multiprocessors);
       if (now.scope != before.scope || now.packets != before.packets ||
-          now.threads_log2 != before.threads_log2 || slices ||
-          (now.shared_bytes == 0) != (before.shared_bytes == 0)) {
-        if (!quick() || now.scope <= RowScope::kBlock) lengths.push_back(cols - 1);
+          (now.shared_bytes == 0) != (before.shared_bytes == 0) || (!quick() && (threads || slices))) {
+        if (!quick() || in_registers) lengths.push_back(cols - 1);
         lengths.push_back(cols);
       }
     }
-    lengths.push_back(most);
+    if (!quick()) {
+      lengths.push_back(most);
+      // The length that fills the shared memory that a block has without asking for more: first of all.
+      lengths.insert(lengths.begin(), (48 << 10) / bytes);
+    }
     return lengths;
   }
 };
 
 }  // namespace actium_test
 
-#define ACTIUM_INSTANTIATE_ROW_DEVICES(Suite)                                    \
-  INSTANTIATE_TEST_SUITE_P(, Suite, testing::ValuesIn(actium_test::kRowDevices), \
+#define ACTIUM_INSTANTIATE_ROW_DEVICES(Suite)                                      \
+  INSTANTIATE_TEST_SUITE_P(, Suite, testing::ValuesIn(actium_test::row_devices()), \
                            [](const auto& device) { return std::string(device.param.name); })
