@@ -1,9 +1,13 @@
-// Violations are test failures, and a failure says how to run it again under the same schedule.
+// The name of the emulated device; violations are test failures, and a failure says how to run it again under
+// the same schedule.
 #include <gtest/gtest.h>
 
 #include <iostream>
 
 #include "emulator.hpp"
+#include "support/devices.hpp"
+
+const char* const actium_test::kGpu = "emulated";
 
 namespace {
 

@@ -1,8 +1,8 @@
 #pragma once
 // One test body for every device. A suite derives from DeviceTest, uses TEST_P and context(), and is
 // instantiated with ACTIUM_INSTANTIATE_DEVICES(Suite). Where a device is missing its tests are skipped with
-// the reason; with ACTIUM_REQUIRE_GPU=1 in the environment that is a failure. Compiled over the emulated
-// library (ACTIUM_EMULATED), the device called "emulated" takes the place of "cuda".
+// the reason; with ACTIUM_REQUIRE_GPU=1 in the environment that is a failure. In a program over the emulated
+// library the device called "emulated" takes the place of "cuda".
 #include <gtest/gtest.h>
 
 #include <actium/context.hpp>
@@ -12,11 +12,9 @@
 
 namespace actium_test {
 
-#ifdef ACTIUM_EMULATED
-inline constexpr const char* kGpu = "emulated";
-#else
-inline constexpr const char* kGpu = "cuda";
-#endif
+/// "cuda" (support/gpu.cpp) or "emulated" (emulator/listener.cpp): suites are compiled once for both.
+extern const char* const kGpu;
+inline bool emulated() { return std::string_view(kGpu) == "emulated"; }
 
 inline bool has_cuda() { return actium::Context::best().is_cuda(); }
 

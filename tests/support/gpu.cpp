@@ -1,0 +1,7 @@
+#include "support/devices.hpp"
+
+namespace actium_test {
+
+const char* const kGpu = "cuda";
+
+}  // namespace actium_test
