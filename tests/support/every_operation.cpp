@@ -1,5 +1,6 @@
 #include "support/every_operation.hpp"
 
+#include <cstring>
 #include <memory>
 
 #include "dispatch.hpp"
@@ -25,12 +26,38 @@ class Maker {
   }
   /// Probabilities, more or less.
   TensorView positive(const Shape& shape) {
+    const auto columns = static_cast<double>(shape.back());
+    return mapped(shape, [columns](double v) { return std::abs(v) / columns; });
+  }
+  /// The map of normal numbers.
+  template <class Map>
+  TensorView mapped(const Shape& shape, const Map& map) {
     return visit_dtype(dtype_, [&]<class T>(std::type_identity<T>) {
       auto all = normal_sample<T>(static_cast<std::size_t>(shape.count() + offset_), ++seed_, 0, 1);
-      for (T& v : all)
-        v = static_cast<T>(std::abs(static_cast<double>(v)) / static_cast<double>(shape.back()));
+      for (T& v : all) v = static_cast<T>(map(static_cast<double>(v)));
       return keep(std::make_shared<Tensor>(ctx_, all), shape);
     });
+  }
+  /// Parameters of rows or columns: f32 (f64 for f64), from 0.5 on.
+  TensorView parameters(std::int64_t count) {
+    const auto make = [&]<class T>(std::type_identity<T>) {
+      std::vector<T> all = normal_sample<T>(static_cast<std::size_t>(count), ++seed_, 0, 1);
+      for (T& v : all) v = T(0.5) + std::abs(v);
+      memory_.push_back(std::make_shared<Tensor>(ctx_, all));
+      return memory_.back()->view();
+    };
+    return dtype_ == DType::kF64 ? make(std::type_identity<double>{}) : make(std::type_identity<float>{});
+  }
+  /// Indices below `limit`.
+  IndexView indices(std::int64_t count, std::int64_t limit) {
+    std::vector<std::int64_t> all;
+    for (std::int64_t i = 0; i < count; ++i) all.push_back(i * 31 % limit);
+    return {static_cast<const std::int64_t*>(bytes(all.data(), all.size() * 8)), {count}};
+  }
+  BoolView flags(const Shape& shape) {
+    std::vector<unsigned char> all;
+    for (std::int64_t i = 0; i < shape.count(); ++i) all.push_back(i * 7 % 5 < 3);
+    return {static_cast<const bool*>(bytes(all.data(), all.size())), shape};
   }
   TensorView output(const Shape& shape) {
     auto tensor = std::make_shared<Tensor>(ctx_, dtype_, Shape{shape.count() + offset_});
@@ -66,6 +93,13 @@ class Maker {
   }
 
  private:
+  /// A copy in the context's memory: as words of eight bytes.
+  const void* bytes(const void* from, std::size_t size) {
+    std::vector<double> words((size + 7) / 8);
+    std::memcpy(words.data(), from, size);
+    memory_.push_back(std::make_shared<Tensor>(ctx_, words));
+    return memory_.back()->view().data();
+  }
   TensorView whole(DType dtype, const Shape& shape) {
     auto tensor = std::make_shared<Tensor>(ctx_, dtype, shape);
     memory_.push_back(tensor);
@@ -223,6 +257,98 @@ void softmaxes(std::vector<Operation>& list, const Maker& maker) {
                              [=](const Context& ctx) { softmax_jacobian(ctx, p, jacobian, options); }));
 }
 
+/// The derivatives of softmax, and sparsemax.
+void derivatives(std::vector<Operation>& list, const Maker& maker, const Shape& shape) {
+  const SoftmaxOptions options{.temperature = 0.7};
+  const Shape rows{shape[0]};
+  const std::string size = " of " + std::to_string(shape.back());
+  const auto add = [&](const char* name, Maker& m, std::function<void(const Context&)> run) {
+    list.push_back(m.operation(name + size, true, std::move(run)));
+  };
+  const auto log_of = [](double v) { return -std::abs(v); };
+  const auto or_0 = [](double v) { return std::max(v, 0.0); };
+
+  Maker a = maker, b = maker, c = maker, d = maker, e = maker, f = maker, g = maker, h = maker, i = maker,
+        j = maker;
+  const TensorView az = a.filled(shape), at = a.filled(shape), ap = a.output(shape), atp = a.output(shape);
+  add("softmax_value_and_jvp", a,
+      [=](const Context& ctx) { softmax_value_and_jvp(ctx, az, at, ap, atp, options); });
+  const TensorView bz = b.filled(shape), dh = b.filled(rows), bdz = b.output(shape);
+  add("entropy_vjp", b, [=](const Context& ctx) { entropy_vjp(ctx, bz, dh, bdz, options); });
+  const TensorView cz = c.filled(shape), dlse = c.filled(rows), cdz = c.output(shape);
+  add("logsumexp_vjp", c, [=](const Context& ctx) { logsumexp_vjp(ctx, cz, dlse, cdz, options); });
+  const TensorView dlog = d.mapped(shape, log_of), ddy = d.filled(shape), ddz = d.output(shape);
+  add("log_softmax_vjp", d, [=](const Context& ctx) { log_softmax_vjp(ctx, dlog, ddy, ddz, options); });
+  const TensorView elog = e.mapped(shape, log_of), etz = e.filled(shape), ety = e.output(shape);
+  add("log_softmax_jvp", e, [=](const Context& ctx) { log_softmax_jvp(ctx, elog, etz, ety, options); });
+  const TensorView fp = f.positive(shape), fdp = f.filled(shape), ftz = f.filled(shape),
+                   fhvp = f.output(shape);
+  add("softmax_hvp", f, [=](const Context& ctx) { softmax_hvp(ctx, fp, fdp, ftz, fhvp, options); });
+  const TensorView gz = g.filled(shape), gp = g.positive(shape), gdp = g.filled(shape), dT = g.output(rows);
+  add("softmax_temperature_gradient", g,
+      [=](const Context& ctx) { softmax_temperature_gradient(ctx, gz, gp, gdp, dT, options); });
+  const TensorView hz = h.filled(shape), hp = h.output(shape);
+  add("sparsemax", h, [=](const Context& ctx) { sparsemax(ctx, hz, hp, options); });
+  const TensorView ip = i.mapped(shape, or_0), idp = i.filled(shape), idz = i.output(shape);
+  add("sparsemax_vjp", i, [=](const Context& ctx) { sparsemax_vjp(ctx, ip, idp, idz, options); });
+  const TensorView jp = j.positive(shape), jdp = j.filled(shape), jdz = j.output(shape);
+  add("softmax_vjp", j, [=](const Context& ctx) { softmax_vjp(ctx, jp, jdp, jdz, options); });
+}
+
+void cross_entropies(std::vector<Operation>& list, const Maker& maker, const Shape& shape) {
+  for (const bool with_options : {false, true}) {
+    const std::string size = " of " + std::to_string(shape.back()) + (with_options ? " with options" : "");
+    const Shape rows{shape[0]};
+    Maker a = maker, b = maker;
+    const auto options = [&](Maker& m, bool gradient) {
+      CrossEntropyOptions some;
+      if (!with_options) return some;
+      some.label_smoothing = 0.1;
+      some.z_loss = 0.01;
+      some.class_weights = m.parameters(shape.back());
+      some.logsumexp = m.output(rows);
+      if (gradient) some.dloss = m.parameters(rows[0]);
+      return some;
+    };
+    const TensorView az = a.filled(shape), aloss = a.output(rows);
+    list.push_back(a.operation("cross_entropy" + size, true,
+                               [=, labels = a.indices(rows[0], shape.back()), some = options(a, false)](
+                                   const Context& ctx) { cross_entropy(ctx, az, labels, aloss, some); }));
+    const TensorView bz = b.filled(shape), bloss = b.output(rows), dz = b.output(shape);
+    list.push_back(b.operation(
+        "cross_entropy_with_gradient" + size, true,
+        [=, labels = b.indices(rows[0], shape.back()), some = options(b, true)](const Context& ctx) {
+          cross_entropy_with_gradient(ctx, bz, labels, bloss, dz, some);
+        }));
+  }
+}
+
+/// Along the first axis, and with every kind of mask and temperatures.
+void rows_with_options(std::vector<Operation>& list, const Maker& maker, const Shape& shape) {
+  using Call = void (*)(const Context&, ConstTensorView, TensorView, const SoftmaxOptions&);
+  for (const auto& [name, call, statistic] :
+       std::initializer_list<std::tuple<const char*, Call, bool>>{{"softmax", &softmax, false},
+                                                                  {"log_softmax", &log_softmax, false},
+                                                                  {"logsumexp", &logsumexp, true},
+                                                                  {"entropy", &entropy, true},
+                                                                  {"sparsemax", &sparsemax, false}}) {
+    Maker along = maker, masked = maker;
+    const TensorView z = along.filled(shape), out = along.output(statistic ? Shape{shape[1]} : shape);
+    list.push_back(along.operation(name + std::string(" along the first axis"), true,
+                                   [=, call = call](const Context& ctx) { call(ctx, z, out, {.axis = 0}); }));
+    const TensorView mz = masked.filled(shape), m_out = masked.output(statistic ? Shape{shape[0]} : shape);
+    SoftmaxOptions options;
+    options.temperatures = masked.parameters(shape[0]);
+    options.mask = masked.flags(shape);
+    options.bias = masked.filled({shape[1]});
+    options.lengths = masked.indices(shape[0], shape[1]);
+    options.causal = true;
+    options.causal_offset = shape[1] / 2;
+    list.push_back(masked.operation(name + std::string(" with masks"), true,
+                                    [=, call = call](const Context& ctx) { call(ctx, mz, m_out, options); }));
+  }
+}
+
 void propagation(std::vector<Operation>& list, const Maker& maker, std::uint64_t seed) {
   Maker a = maker, b = maker, c = maker;
   const TensorView uniform = a.output({33, 67}), normal = b.output({33, 67});
@@ -261,6 +387,11 @@ std::vector<Operation> every_operation(const Context& ctx, std::uint64_t seed) {
       const Maker maker(ctx, dtype, offset, seed);
       elementwise(list, maker, offset == 0);
       softmaxes(list, maker);
+      rows_with_options(list, maker, {3, 70});
+      derivatives(list, maker, {3, 70});
+      cross_entropies(list, maker, {3, 70});
+      // Slices of a row, where others have registers.
+      if (offset == 1 && !quick()) derivatives(list, maker, {1, dtype == DType::kF64 ? 600 : 2100});
       propagation(list, maker, seed);
     }
   return list;
