@@ -7,6 +7,7 @@
 #include "formats.hpp"
 #include "option_case.hpp"
 #include "option_tolerance.hpp"
+#include "row_calls.hpp"
 #include "slot.hpp"
 
 namespace actium_fuzz {
@@ -205,8 +206,14 @@ void call_with_a_list(Input& in) {
 }  // namespace
 
 void option_call(Input& in) {
-  if (in.byte() % 8 == 7) return call_with_a_list(in);
-  call_with_options(in);
+  switch (in.byte() % 8) {
+    case 7:
+      return call_with_a_list(in);
+    case 5:
+      return row_call(in);
+    default:
+      return call_with_options(in);
+  }
 }
 
 }  // namespace actium_fuzz

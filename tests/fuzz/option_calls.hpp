@@ -1,5 +1,5 @@
 #pragma once
-// Calls with options, and lists: the emulated device against the CPU path.
+// Calls with options, lists, and calls on rows: the emulated device against the CPU path.
 #include "input.hpp"
 
 namespace actium_fuzz {
