@@ -1,5 +1,5 @@
 #pragma once
-// One dtype's kernels, compiled in a file of its own.
+// One dtype's kernels.
 #include "softmax/softmax.cuh"
 #include "softmax/softmax_jacobian.cuh"
 #include "softmax/softmax_jvp.cuh"

@@ -1,5 +1,5 @@
 #pragma once
-// One dtype's kernels, compiled in a file of its own.
+// One dtype's kernels.
 #include "softmax/log_softmax_vjp.cuh"
 #include "softmax/softmax_hvp.cuh"
 #include "softmax/softmax_value_and_jvp.cuh"

@@ -10,7 +10,7 @@ namespace actium::kernels {
 
 // ---------------------------------------------------------------- device functions
 
-template <bool IsVjp, class Element>
+template <class Element>
 struct LogSoftmaxDerivative {
   using T = Element;
   using C = Compute<T>;
@@ -22,12 +22,13 @@ struct LogSoftmaxDerivative {
   static constexpr bool kMasked = false;
   static constexpr bool kFewWays = true;
 
+  bool vjp;  // else the jvp
   Division<C> temperature;
   const C* temperatures;  // [rows], or null
 
   __device__ LogSoftmaxDerivative of_row(std::int64_t row) const {
     if (temperatures == nullptr) return *this;
-    return {division_by_one_of(temperatures[row]), temperatures};
+    return {vjp, division_by_one_of(temperatures[row]), temperatures};
   }
 
   __device__ static device::Exponential<C> probability(C log_p) {
@@ -39,7 +40,7 @@ struct LogSoftmaxDerivative {
   __device__ State state(const Peak&) const { return {}; }
   __device__ void add(C (&x)[2], std::int64_t, const State&, Sums& sums) const {
     if (x[0] == padding()) return;
-    sums.add(IsVjp ? x[1] : probability(x[0]).value.number * x[1]);
+    sums.add(vjp ? x[1] : probability(x[0]).value.number * x[1]);
   }
   __device__ Sums rescaled(const Sums& sums, const Peak&, const Peak&) const { return sums; }
   __device__ Finish finish(const Peak&, const State&, const Sums& sums) const {
@@ -49,7 +50,7 @@ struct LogSoftmaxDerivative {
   }
   __device__ void results(const C (&x)[2], std::int64_t, const Finish& sum, C (&y)[1]) const {
     C difference = (x[1] - sum.hi) - sum.lo;
-    if constexpr (IsVjp) {
+    if (vjp) {
       const device::Exponential<C> p = probability(x[0]);
       if (x[0] > C(-0.5))
         difference = device::fma(p.one_minus.number, sum.hi, difference);
@@ -64,7 +65,7 @@ struct LogSoftmaxDerivative {
 
 template <class T>
 std::size_t log_softmax_derivative_scratch(const RowCall& call) {
-  return rows_scratch<LogSoftmaxDerivative<true, T>>(call);
+  return rows_scratch<LogSoftmaxDerivative<T>>(call);
 }
 
 template <class T>
@@ -72,8 +73,7 @@ Status launch_log_softmax_derivative(bool vjp, const RowCall& call, Stream strea
   using C = Compute<T>;
   const Division<C> temperature = division_by<C>(call.temperature);
   const auto* temperatures = static_cast<const C*>(call.temperatures);
-  if (vjp) return launch_rows(LogSoftmaxDerivative<true, T>{temperature, temperatures}, call, stream);
-  return launch_rows(LogSoftmaxDerivative<false, T>{temperature, temperatures}, call, stream);
+  return launch_rows(LogSoftmaxDerivative<T>{vjp, temperature, temperatures}, call, stream);
 }
 
 }  // namespace actium::kernels

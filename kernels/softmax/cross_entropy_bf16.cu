@@ -1,5 +1,0 @@
-#include "softmax/cross_entropy.cuh"
-
-namespace actium::kernels {
-ACTIUM_INSTANTIATE_CROSS_ENTROPY(bf16)
-}  // namespace actium::kernels

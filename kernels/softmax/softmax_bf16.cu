@@ -1,5 +1,0 @@
-#include "softmax/instantiate.cuh"
-
-namespace actium::kernels {
-ACTIUM_INSTANTIATE_SOFTMAX(bf16)
-}  // namespace actium::kernels

@@ -1,5 +1,0 @@
-#include "softmax/instantiate_derivatives.cuh"
-
-namespace actium::kernels {
-ACTIUM_INSTANTIATE_SOFTMAX_DERIVATIVES(f16)
-}  // namespace actium::kernels
