@@ -35,7 +35,9 @@ enum RowOp : std::size_t {
   kSparsemax,
   kSparsemaxVjp,
   kCrossEntropy,
-  kCrossEntropyWithGradient
+  kCrossEntropyWithGradient,
+  kEntropyJvp,
+  kLogSumExpJvp
 };
 constexpr Form kForms[] = {
     {"softmax", "z", "x"},
@@ -53,6 +55,8 @@ constexpr Form kForms[] = {
     {"sparsemax_vjp", "px", "x"},
     {"cross_entropy", "z", "r"},
     {"cross_entropy_with_gradient", "z", "rx"},
+    {"entropy_jvp", "zx", "r"},
+    {"logsumexp_jvp", "zx", "r"},
 };
 
 /// What a call reads and writes. The tensors are the inputs, then the outputs.
@@ -72,7 +76,7 @@ struct RowCase {
   emulator::Options options[2];
 
   const Form& form() const { return kForms[op]; }
-  bool is_cross_entropy() const { return op >= kCrossEntropy; }
+  bool is_cross_entropy() const { return op == kCrossEntropy || op == kCrossEntropyWithGradient; }
   Shape elements() const { return first_axis ? Shape{columns, rows} : Shape{rows, columns}; }
   std::size_t tensors() const { return form().inputs.size() + form().outputs.size(); }
   char kind(std::size_t tensor) const {
@@ -207,6 +211,10 @@ void perform(const Context& ctx, const RowCase& c, void* const (&data)[kRowParts
       return entropy_vjp(ctx, v[0], v[1], v[2], o);
     case kLogSumExpVjp:
       return logsumexp_vjp(ctx, v[0], v[1], v[2], o);
+    case kEntropyJvp:
+      return entropy_jvp(ctx, v[0], v[1], v[2], o);
+    case kLogSumExpJvp:
+      return logsumexp_jvp(ctx, v[0], v[1], v[2], o);
     case kLogSoftmaxVjp:
       return log_softmax_vjp(ctx, v[0], v[1], v[2], o);
     case kLogSoftmaxJvp:

@@ -269,7 +269,7 @@ void derivatives(std::vector<Operation>& list, const Maker& maker, const Shape& 
   const auto or_0 = [](double v) { return std::max(v, 0.0); };
 
   Maker a = maker, b = maker, c = maker, d = maker, e = maker, f = maker, g = maker, h = maker, i = maker,
-        j = maker;
+        j = maker, k = maker, l = maker;
   const TensorView az = a.filled(shape), at = a.filled(shape), ap = a.output(shape), atp = a.output(shape);
   add("softmax_value_and_jvp", a,
       [=](const Context& ctx) { softmax_value_and_jvp(ctx, az, at, ap, atp, options); });
@@ -277,6 +277,10 @@ void derivatives(std::vector<Operation>& list, const Maker& maker, const Shape& 
   add("entropy_vjp", b, [=](const Context& ctx) { entropy_vjp(ctx, bz, dh, bdz, options); });
   const TensorView cz = c.filled(shape), dlse = c.filled(rows), cdz = c.output(shape);
   add("logsumexp_vjp", c, [=](const Context& ctx) { logsumexp_vjp(ctx, cz, dlse, cdz, options); });
+  const TensorView kz = k.filled(shape), ktz = k.filled(shape), kth = k.output(rows);
+  add("entropy_jvp", k, [=](const Context& ctx) { entropy_jvp(ctx, kz, ktz, kth, options); });
+  const TensorView lz = l.filled(shape), ltz = l.filled(shape), ltlse = l.output(rows);
+  add("logsumexp_jvp", l, [=](const Context& ctx) { logsumexp_jvp(ctx, lz, ltz, ltlse, options); });
   const TensorView dlog = d.mapped(shape, log_of), ddy = d.filled(shape), ddz = d.output(shape);
   add("log_softmax_vjp", d, [=](const Context& ctx) { log_softmax_vjp(ctx, dlog, ddy, ddz, options); });
   const TensorView elog = e.mapped(shape, log_of), etz = e.filled(shape), ety = e.output(shape);
