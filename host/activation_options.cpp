@@ -93,8 +93,8 @@ void check_dropout(const Validator& check, const Dropout& dropout, double scale,
 
 void check_scale(const Validator& check, std::string_view name, double scale, DType x) {
   check.finite(name, scale);
-  if (x != DType::kF64 && scale != 0 && static_cast<float>(scale) == 0)
-    check.fail(std::string(name), "0 or a number that f32 can hold", number(scale));
+  if (x != DType::kF64 && scale != 0 && std::fabs(scale) < std::numeric_limits<float>::min())
+    check.fail(std::string(name), "a magnitude that f32 holds in full, at least 1.2e-38", number(scale));
   if (x != DType::kF64 && std::fabs(scale) > std::numeric_limits<float>::max())
     check.fail(std::string(name), "a number that f32 can hold", number(scale));
 }

@@ -93,7 +93,7 @@ void Validator::pointer(std::string_view name, const ConstTensorView& t) const {
     const std::int64_t stride = t.strides()[static_cast<std::size_t>(axis)], steps = t.shape()[axis] - 1;
     if (steps == 0) continue;
     if (stride > kFarthest / steps || stride < -kFarthest / steps ||
-        (distance += std::abs(stride) * steps) > kFarthest / 8)
+        (distance += std::abs(stride) * steps) >= kFarthest / 8)
       fail(n + ".strides", "elements less than 2^57 apart",
            "stride " + std::to_string(stride) + " of axis " + std::to_string(axis));
   }

@@ -527,6 +527,15 @@ TEST_P(ElementwiseOptionsTest, FactorsMakeNoNaN) {
   Tensor y8(ctx, DType::kE5M2, {4}), lower(ctx, std::vector<float>{-10, -10, -10, -10});
   forward(ctx, relu(), x, y8, {.residual = lower, .quantization_scale = 1e38});
   EXPECT_EQ(y8.to_doubles(ctx), (std::vector<double>{57344, -57344, -57344, 57344}));
+  // What is finite stays so, and what is not does not.
+  Tensor amax(ctx, DType::kF32, {1}), infinite(ctx, std::vector<float>{1, -INFINITY, 0, 2});
+  const auto amax_of = [&](const Tensor& values) {
+    forward(ctx, identity(), values, y8,
+            {.quantization_scale = 1e38, .amax = static_cast<float*>(amax.view().data())});
+    return amax.to_doubles(ctx)[0];
+  };
+  EXPECT_NEAR(amax_of(lower), std::numeric_limits<float>::max() / 1e38, 1e-6);
+  EXPECT_EQ(amax_of(infinite), INFINITY);
 }
 
 TEST_P(ElementwiseOptionsTest, NothingToDo) {

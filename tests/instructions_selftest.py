@@ -255,6 +255,19 @@ with tempfile.TemporaryDirectory() as folder:
         expect(run(), 1, f"silu {operation} {dtype}: ", f"the budget is {limit} and")
     write_object(f"{folder}/object.o", kernels(forward_f64=(["DFMA"] * 500, []), fused_backward_f64=(["DFMA"] * 500, [])))
     expect(run("--write"), 0, "0 problems")  # no budget
+    # identity has no form of its own for 16 bits and does with the kernel of f32, silu has one; prelu has no kernels at all.
+    shared_kernel = kernels()
+    del shared_kernel["fused_forward", "16-bit", 0]
+    write_object(f"{folder}/object.o", shared_kernel)
+    expect(run("--print"), 0, line("fused_forward", "16-bit", "identity", ""))
+    del shared_kernel["fused_forward", "16-bit", 1]
+    shared_kernel["fused_forward", "16-bit", 0] = ([], [])
+    write_object(f"{folder}/object.o", shared_kernel)
+    expect(run(), 1, "no kernel for fused_forward 16-bit silu")
+    with open(f"{folder}/registry", "a") as out:
+        out.write('ACTIUM_ACTIVATION(prelu, P1(slope, 0.25, finite), 0.5, "x")\n')
+    write_object(f"{folder}/object.o", kernels())
+    expect(run("--write"), 0, "0 problems")
     missing = kernels()
     del missing["backward", "f16", 1]
     write_object(f"{folder}/object.o", missing)

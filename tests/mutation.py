@@ -18,8 +18,7 @@ MORE_OF = {'softmax': ('softmax_options', 'softmax_derivatives', 'softmax_rows')
 # Suites that have the CPU's tests too.
 FOR_DEVICES = {*SUITE_OF.values(), 'softmax_options', 'softmax_derivatives'} - {'elementwise_kernels'}
 SUITES = tuple(SUITE_OF)
-ALIKE = '(softmax|derivatives|sparsemax|cross_entropy|gated|activation)_f(16|64)|forward_many_(f16|f64)|' \
-        '(backward|gradient)_f64|backward_16'
+ALIKE = '(softmax|derivatives|sparsemax|cross_entropy|gated|activation|many|backward|gradient)_f64|backward_16'
 QUICK = {'ACTIUM_QUICK': '1'}
 ORDERS = [{'ACTIUM_EMULATOR_SCHEDULE': schedule, 'ACTIUM_EMULATOR_POISON': poison}
           for schedule, poison in [('forward', '0xff'), ('reverse', '0xff'), ('random:1', '0x7f')]]
@@ -200,7 +199,7 @@ def verdict(trees, mutant):
         shutil.copytree(trees[0].root / 'kernels', folder / 'kernels')
         (folder / mutant.file).write_text(mutant.text)
         for tree in trees:
-            # First what is quick to compile and the checks most likely to fail; of the others f16 is like bf16, and f64 like f32.
+            # First what is quick to compile and the checks most likely to fail; of the others f64 is like f32.
             units = [u for u in tree.units(mutant.file) if not re.search(ALIKE, u)]
             stages = [[u for u in units if '_f32' in u][-1:], [u for u in units if '/activation_' not in u]]
             for some in (units,) if tree.sanitized else [s for s in stages if s and s != units] + [units]:

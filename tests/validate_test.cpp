@@ -970,6 +970,9 @@ TEST_P(ValidateTest, OptionsThatCannotBe) {
   }
   bad_forward("scale", "scale: want a finite number, got nan", {.scale = kNan}, y);
   bad_forward("scale", "scale: want a number that f32 can hold, got 1e+300", {.scale = 1e300}, y);
+  bad_forward("subnormal scale",
+              "scale: want a magnitude that f32 holds in full, at least 1.2e-38, got 2e-45", {.scale = 2e-45},
+              y);
   bad_forward("slope's shape", "slope.shape: want [6], got [4]", {.slope = slope, .channel_axis = 1}, y);
   bad_forward("slope's axis", "channel_axis: want an axis of x: 0 to 1, got 2",
               {.slope = slope, .channel_axis = 2}, y);
@@ -979,7 +982,8 @@ TEST_P(ValidateTest, OptionsThatCannotBe) {
   for (const auto& [scale, printed] : {std::pair{0.0, "0"}, {-1.0, "-1"}, {kNan, "nan"}, {kInf, "inf"}})
     bad_forward("8-bit scale", std::string("quantization_scale: want finite and > 0, got ") + printed,
                 {.quantization_scale = scale}, y8);
-  bad_forward("8-bit scale", "quantization_scale: want 0 or a number that f32 can hold, got 1e-300",
+  bad_forward("8-bit scale",
+              "quantization_scale: want a magnitude that f32 holds in full, at least 1.2e-38, got 1e-300",
               {.quantization_scale = 1e-300}, y8);
   bad_forward("scale and dropout", "scale / (1 - dropout.p): want a number that f32 can hold, got 6e+38",
               {.scale = 3e38, .dropout = {.p = 0.5}}, y);

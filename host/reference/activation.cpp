@@ -207,7 +207,11 @@ void forward(const Activation& f, const Layout& layout, const ConstTensorView& x
       const bool on =
           options.mask != nullptr &&
           (takes_slope_per_channel(f.kind()) ? argument : slope_of(argument, p.data()).slope) > W(0);
-      const W exact = value * static_cast<W>(options.quantization_scale);
+      // What is finite stays so in f32, in which 8-bit results are computed.
+      constexpr W kMost = std::numeric_limits<float>::max();
+      const W product = value * static_cast<W>(options.quantization_scale);
+      const W exact =
+          is_8_bit(y.dtype()) && std::isfinite(value) ? std::clamp(product, -kMost, kMost) : product;
       const W stored = ys.store(row, column, exact);
       return std::pair(on, saturated(y.dtype(), stored) ? std::max(std::fabs(exact), std::fabs(stored))
                                                         : std::fabs(stored));

@@ -64,9 +64,9 @@ class Activation {
   constexpr Activation(ActivationKind kind, std::array<double, kMaxParameters> parameters)
       : kind_(kind), parameters_(parameters) {}
   /// "gelu", "leaky_relu" (default parameters), "leaky_relu(0.1)" or "leaky_relu(slope=0.1)", or an alias of
-  /// activation_aliases() ("logistic"; "swish" without parameters is silu). Parameters come by their place,
-  /// then by their name, none twice: "hardtanh(-2, hi=2)". Throws
-  /// Error(kUnknownName) with the nearest name and the list, or Error(kInvalidArgument) for a bad parameter.
+  /// activation_aliases() ("logistic"; "swish" without parameters is swish(1), which is silu). Parameters
+  /// come by their place, then by their name, none twice: "hardtanh(-2, hi=2)". Throws Error(kUnknownName)
+  /// with the nearest name and the list, or Error(kInvalidArgument) for a bad parameter.
   static Activation parse(std::string_view text);
   constexpr ActivationKind kind() const { return kind_; }
   constexpr std::span<const double, kMaxParameters> parameters() const { return parameters_; }
@@ -116,9 +116,9 @@ class Activation {
 // NaN in gives NaN out (a slope that is constant, as identity's, excepted); no finite x gives NaN; at +-inf
 // the result is the mathematical limit (sine, which has none, gives NaN, as does snake's slope). What is 0 by
 // a limit or by underflow has the sign of the numbers that lead there (but xielu is +0 at -1e-45 in f32). At
-// a kink the slope is PyTorch's: relu'(0) = 0, leaky_relu'(0) = slope. A parameter is used as the double that
-// was given; for f32 and narrower types it is 0 or of a size between f32's smallest normal and its largest
-// number.
+// a kink the slope is that of one side: relu'(0) = 0, leaky_relu'(0) = slope, hardswish'(-3) = 0,
+// hardswish'(3) = 1. A parameter is used as the double that was given; for f32 and narrower types it is 0 or
+// of a size between f32's smallest normal and its largest number.
 //
 // In place is safe where an output is exactly an input (same pointer, dtype and strides); any other overlap
 // of elements is an error. On CUDA the calls are asynchronous, never synchronise, allocate nothing unless
@@ -172,7 +172,7 @@ struct Dropout {
 struct ForwardOptions {
   ConstTensorView bias = {};      ///< [x.shape.back()]: added along the last axis
   ConstTensorView residual = {};  ///< y's shape; may be y itself
-  double scale = 1;
+  double scale = 1;  ///< finite; but in f64 0 or at least 1.2e-38 in magnitude, f32's smallest normal number
   Dropout dropout = {};
   /// A slope for each channel instead of f's one, for leaky_relu and prelu: [x.shape[channel_axis]].
   ConstTensorView slope = {};
@@ -181,11 +181,12 @@ struct ForwardOptions {
   /// contiguous.
   std::uint32_t* mask = nullptr;
   /// For a y of e4m3 or e5m2: y is the result times this, to nearest even; what exceeds the format becomes
-  /// its largest finite number. Finite, > 0.
+  /// its largest finite number. Finite, > 0, at least 1.2e-38.
   double quantization_scale = 1;
   /// One float of device memory, for a y of e4m3 or e5m2: max |y| / quantization_scale of what was stored,
   /// taken before the limit where an element exceeded it (so that a value above largest / quantization_scale
-  /// tells of saturation). NaN if any result is NaN.
+  /// tells of saturation), but at most f32's largest number / quantization_scale where all results are
+  /// finite. NaN if any result is NaN.
   float* amax = nullptr;
 };
 

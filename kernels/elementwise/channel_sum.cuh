@@ -44,12 +44,13 @@ struct PairSum {
     return rest - rest == 0 ? rest : T(0);
   }
   __device__ void add_beyond(C x, C sum, C rest) {
-    const bool finite = sum - sum == 0;  // else x alone is as large
-    if (finite) {
+    if (sum - sum == 0) {
       hi = 0;
       lo += rest;
+      add_large(sum * kDown);
+    } else {  // x alone is as large
+      add_large(x * kDown);
     }
-    add_large((finite ? sum : x) * kDown);
   }
   __device__ void add_large(C x) {
     const device::Pair<C> sum = device::two_sum<C>(large, x);

@@ -107,8 +107,12 @@ __global__ void __launch_bounds__(kWalkThreads, kForwardBlocks<K, C>)
         for (int e = 0; e < kGroup; ++e) v[e] *= call.scale;
       }
       if (call.quantization_scale != 1) {
+        // A finite result stays finite, for amax: an 8-bit y holds no more than its largest number anyhow.
 #pragma unroll
-        for (int e = 0; e < kGroup; ++e) v[e] *= call.quantization_scale;
+        for (int e = 0; e < kGroup; ++e) {
+          const C scaled = v[e] * call.quantization_scale;
+          v[e] = finite(v[e]) == v[e] ? finite(scaled) : scaled;
+        }
       }
       const auto stored = narrow_group(v, call.y.dtype);
       store_narrowed(call.y, at_y, start, count, stored);
