@@ -150,7 +150,7 @@ void fill(const RowCase& c, std::size_t part, unsigned char* bytes) {
               : static_cast<std::int64_t>(next(state) % (static_cast<std::uint64_t>(c.columns) + 2)) - 1;
       std::memcpy(bytes + 8 * i, &index, 8);
     }
-  } else {
+  } else if (c.bytes(part) != 0) {
     const bool parameters = part == kOfRows || part == kOfColumns;
     const DType dtype = parameters ? c.wide() : c.dtype;
     const char kind = parameters ? 't' : part == kBiases ? 'x' : c.kind(part);
