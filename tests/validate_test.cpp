@@ -1226,6 +1226,25 @@ TEST_P(ValidateTest, StridesOfExtentsThatAreOneDoNotMatter) {
   });
 }
 
+TEST(Validate, ElementsThatAreFarApart) {
+  float number = 0;
+  const auto message = [&](std::int64_t stride) -> std::string {
+    const std::int64_t strides[] = {stride};
+    try {
+      // No more than a refusal of y's shape: nothing is read.
+      forward(Context::cpu(), relu(), ConstTensorView(&number, DType::kF32, {2}, strides),
+              TensorView(&number, DType::kF32, {3}));
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  const std::int64_t least = std::int64_t{1} << 57;
+  EXPECT_NE(message(least).find("x.strides: want elements less than 2^57 apart"), std::string::npos)
+      << message(least);
+  EXPECT_NE(message(least - 1).find("y.shape"), std::string::npos) << message(least - 1);
+}
+
 // Runs after all others: how many kinds of mistakes each function was seen to refuse.
 TEST_P(ValidateTest, TwelveKindsForEveryFunction) {
   const testing::TestSuite& suite = *testing::UnitTest::GetInstance()->current_test_suite();

@@ -11,6 +11,7 @@
 #include "fail.hpp"
 
 namespace actium::cli {
+
 std::string read_page(const std::string& path) {
   std::ifstream file(path);
   const std::string text{std::istreambuf_iterator<char>(file), {}};

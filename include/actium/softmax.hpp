@@ -43,13 +43,14 @@ struct SoftmaxOptions {
 // negative; statistics are contiguous. All are on the context's device. A size of zero is valid.
 //
 // Exponentials are taken in powers of two that the row's maximum decides, so the error does not grow with
-// max|z| and no finite row overflows: f32 probabilities that are normal numbers are within 4 ULP at every
-// length tried (to 2^20), of 16-bit logits too (docs/softmax.md). A row's result depends on nothing but the
-// row, whether its elements are neighbours in memory, and the kind of GPU: not on the batch, nor on where the
-// row lies. CUDA reads a row of neighbours from memory once, in registers or shared memory, up to the shared
-// memory of the whole GPU (7.5 million f32 on an H200; GPUs without thread-block clusters: up to what a block
-// may have, 15,000 or more f32). Rows whose elements are not neighbours, as along another axis than the last,
-// are read once up to 64 elements and twice above.
+// max|z| and no finite row overflows: f32 probabilities of contiguous rows that are normal numbers are within
+// 4 ULP at every length tried (to 2^20), of 16-bit logits too (docs/softmax.md; strided rows of logits beyond
+// 2^20 T are not always). A row's result depends on nothing but the row, whether its elements are neighbours
+// in memory, and the kind of GPU: not on the batch, nor on where the row lies. CUDA reads a row of neighbours
+// from memory once, in registers or shared memory, up to the shared memory of the whole GPU (7.5 million f32
+// on an H200; GPUs without thread-block clusters: up to what a block may have, 15,000 or more f32). Rows
+// whose elements are not neighbours, as along another axis than the last, are read once up to 64 elements and
+// twice above.
 //
 // Rows that hold NaN or +inf give NaN (as in PyTorch), but logsumexp is +inf where a row holds +inf (and no
 // NaN). A single -inf has probability 0. A row with nothing in it, all -inf or masked, follows
